@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Process plumbing the edge and the settler share: telemetry, readiness, shutdown, backoff, and
+//! connections to Redis, RabbitMQ and PostgreSQL that come back by themselves.
+//!
+//! Invariant: this crate knows no domain; names of keys, queues and tables come in as arguments.
+
+pub mod amqp;
+pub mod backoff;
+pub mod postgres;
+pub mod probe;
+pub mod readiness;
+pub mod redis_pool;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
