@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The settler: records queued orders in PostgreSQL and keeps the Redis gate in front of it.
+//!
+//! Owns settlement, the effects log, vouching and the relay; leaves HTTP to the edge.
+//! Invariant: a delivery is acknowledged only after the transaction that settled it committed.
+
+pub mod app;
+pub mod commands;
+pub mod consume;
+pub mod effects;
+pub mod gatekeeper;
+pub mod metrics;
+pub mod redis_reply;
+pub mod relay;
+pub mod settings;
+pub mod settle;

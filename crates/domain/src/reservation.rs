@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_script_header_lists_exactly_these_codes() {
-        let batch: Vec<_> = BatchCode::ALL.iter().map(|(n, name, _)| (*n, (*name).into())).collect();
+        let batch: Vec<_> =
+            BatchCode::ALL.iter().map(|(n, name, _)| (*n, (*name).into())).collect();
         assert_eq!(header_codes("batch code"), batch);
         let request: Vec<_> =
             RequestCode::ALL.iter().map(|(n, name, _)| (*n, (*name).into())).collect();

@@ -89,8 +89,7 @@ impl SaleWindow {
 mod tests {
     use super::*;
 
-    const WINDOW: SaleWindow =
-        SaleWindow { opens_at_ms: Some(1_000), closes_at_ms: Some(2_000) };
+    const WINDOW: SaleWindow = SaleWindow { opens_at_ms: Some(1_000), closes_at_ms: Some(2_000) };
 
     #[test]
     fn the_window_includes_its_first_instant_and_excludes_its_last() {
@@ -106,9 +105,6 @@ mod tests {
         assert_eq!(WINDOW.state_at(StoredState::Paused, 0, 0), SaleState::Paused);
         assert_eq!(WINDOW.state_at(StoredState::Closed, 9, 1_500), SaleState::Closed);
         assert_eq!(WINDOW.state_at(StoredState::Open, 0, 1_500), SaleState::SoldOut);
-        assert_eq!(
-            SaleWindow::default().state_at(StoredState::Open, 1, i64::MAX),
-            SaleState::Open
-        );
+        assert_eq!(SaleWindow::default().state_at(StoredState::Open, 1, i64::MAX), SaleState::Open);
     }
 }

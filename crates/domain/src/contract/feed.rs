@@ -44,7 +44,7 @@ impl FeedFrame {
         let frame = Self {
             product: ProductId::new(wire.product_id).ok()?,
             stock: wire.stock,
-            available: wire.available,
+            available: wire.available.max(0),
             stored_state: StoredState::parse(wire.state)?,
             window: SaleWindow {
                 opens_at_ms: (wire.opens_at > 0).then_some(wire.opens_at),
@@ -73,7 +73,7 @@ impl FeedFrame {
         Some(Self {
             product,
             stock: number(stock)?,
-            available: number(available)?,
+            available: number(available)?.max(0),
             stored_state: StoredState::parse(state.as_deref()?)?,
             window: SaleWindow { opens_at_ms: instant(opens_at), closes_at_ms: instant(closes_at) },
             epoch: Epoch(number(epoch)?),

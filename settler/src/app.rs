@@ -1,0 +1,155 @@
+//! Wires one settler and runs it until it is told to stop.
+//!
+//! Owns the order of starting and stopping. Every server may be away at start, in any order, for
+//! ever: each part retries by itself and reports its readiness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use deadpool_postgres::Pool;
+use prometheus_client::registry::Registry;
+use service::backoff::Backoff;
+use service::probe::Probe;
+use service::readiness::{Part, Readiness};
+use service::redis_pool::{RedisPool, RedisPoolSettings};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::consume::Consume;
+use crate::consume::broker::Publisher;
+use crate::effects::{self, Effects};
+use crate::gatekeeper::leader::Leadership;
+use crate::gatekeeper::{Gatekeeper, Leading};
+use crate::metrics::Metrics;
+use crate::relay::Relay;
+use crate::settings::RunSettings;
+
+/// One connection settles; one is spare while a broken one is replaced.
+const SETTLE_CONNECTIONS: usize = 2;
+/// The gatekeeper works on one sale at a time; the reporter may need one.
+const GATE_CONNECTIONS: usize = 2;
+/// Gatekeeper, reporter and relay, with one to spare.
+const REDIS_CONNECTIONS: u32 = 4;
+/// A call adopts at most 500 holders, a few milliseconds.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
+/// A settler that froze inside a transaction loses its locks after 2 s; a statement that waits for
+/// a lock somebody else holds gives up after 5 s, and its batch is tried again.
+const SETTLE_SESSION: &str =
+    "-c idle_in_transaction_session_timeout=2000 -c statement_timeout=5000";
+/// Rebuilding streams every holder of a sale out of one statement.
+const GATE_SESSION: &str =
+    "-c idle_in_transaction_session_timeout=10000 -c statement_timeout=120000";
+
+/// Runs until `stop`, then finishes the open batch within the grace period.
+///
+/// # Errors
+/// When a URL is malformed or the probe address cannot be bound.
+pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<()> {
+    let servers = &settings.servers;
+    let mut readiness = Readiness::default();
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let settle_pool = service::postgres::pool(
+        &servers.database_url,
+        "settler",
+        SETTLE_CONNECTIONS,
+        SETTLE_SESSION,
+    )
+    .context("DATABASE_URL")?;
+    let gate_pool = service::postgres::pool(
+        &servers.database_url,
+        "settler-gate",
+        GATE_CONNECTIONS,
+        GATE_SESSION,
+    )
+    .context("DATABASE_URL")?;
+    let redis_settings = RedisPoolSettings {
+        url: servers.redis_url.clone(),
+        connections_max: REDIS_CONNECTIONS,
+        response_timeout: REDIS_TIMEOUT,
+    };
+    let redis = RedisPool::connect(&redis_settings, &[]).context("REDIS_URL")?;
+    let effects = Arc::new(Effects::new(redis.clone()));
+
+    let tasks = TaskTracker::new();
+    let stop_reporter = CancellationToken::new();
+    let (reporter, report) =
+        effects::reporter(effects.clone(), gate_pool.clone(), stop_reporter.clone());
+    tasks.spawn(report);
+    tasks.spawn(announce_database(settle_pool.clone(), readiness.part("database"), stop.clone()));
+    let consume = Consume {
+        amqp_url: servers.amqp_url.clone(),
+        pool: settle_pool,
+        batch_max: settings.batch_max as usize,
+        prefetch: settings.prefetch,
+        reporter,
+        metrics: metrics.clone(),
+        broker_ready: readiness.part("broker"),
+    };
+    let (lead, leading) = watch::channel(Leading::default());
+    let gatekeeper = Gatekeeper {
+        pool: gate_pool,
+        redis: redis.clone(),
+        leadership: Leadership::new(&servers.database_url).context("DATABASE_URL")?,
+        effects,
+        metrics: metrics.clone(),
+        redis_ready: readiness.part("redis"),
+        gate_ready: readiness.part("gate"),
+    };
+    tasks.spawn(gatekeeper.run(lead, stop.clone()));
+    let relay = Relay {
+        redis,
+        publisher: Publisher::new(servers.amqp_url.clone(), "settler-relay"),
+        age: settings.relay_age_ms,
+        metrics,
+    };
+    tasks.spawn(relay.run(leading, stop.clone()));
+    let listener = TcpListener::bind(settings.probe_addr)
+        .await
+        .with_context(|| format!("PROBE_ADDR {}", settings.probe_addr))?;
+    let probe = Arc::new(Probe { readiness, metrics: registry });
+    tasks.spawn(service::probe::serve(listener, probe, stop.clone()));
+    let consuming = tasks.spawn(consume.run(stop.clone()));
+    tasks.close();
+
+    stop.cancelled().await;
+    let drained = async {
+        // The reporter goes last: the batch that is being settled still has to be told.
+        let _ = consuming.await;
+        stop_reporter.cancel();
+        tasks.wait().await;
+    };
+    if tokio::time::timeout(settings.shutdown_grace_ms, drained).await.is_err() {
+        tracing::warn!("leaving with work undone: it will be delivered again");
+    }
+    Ok(())
+}
+
+/// Looks whether PostgreSQL answers, once a second, and says so the first time.
+async fn announce_database(pool: Pool, ready: Part, stop: CancellationToken) {
+    let mut announced = false;
+    let mut backoff = Backoff::for_connection();
+    loop {
+        let answers = match pool.get().await {
+            Ok(client) => client.simple_query("").await.is_ok(),
+            Err(_) => false,
+        };
+        ready.set(answers);
+        if answers && !std::mem::replace(&mut announced, true) {
+            service::telemetry::announce_connected("Database");
+        }
+        let pause = if answers {
+            backoff.reset();
+            Duration::from_secs(1)
+        } else {
+            backoff.next_delay(service::backoff::jitter())
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

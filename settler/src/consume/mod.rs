@@ -1,0 +1,265 @@
+//! The consuming loop: deliveries in, batches settled, acknowledgements out.
+//!
+//! Owns delivery and retry; leaves the transaction to `settle` and Redis to `effects`. Batches
+//! form by themselves: what arrives during a transaction shares the next one.
+//! Invariant: ack only after COMMIT; a crash in between must redeliver.
+
+pub mod broker;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Pool;
+use domain::ProductId;
+use domain::contract::order_message::{self, OrderBatch};
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Channel, Consumer};
+use service::backoff::Backoff;
+use service::readiness::Part;
+use tokio_util::sync::CancellationToken;
+
+use crate::effects::Reporter;
+use crate::metrics::{Metrics, StageLabel};
+use crate::settle::{SettleError, Settled, settle_batch};
+use broker::{BrokerError, Publisher};
+
+/// A batch that cannot be settled is given back after this long: before the broker's own limit of
+/// 30 minutes, at which it would close the channel.
+const HOLD_MAX: Duration = Duration::from_secs(600);
+/// Failures in a row after which a person should look.
+const FAILURES_ALARMING: u32 = 5;
+
+/// What the loop needs.
+pub struct Consume {
+    /// RabbitMQ.
+    pub amqp_url: String,
+    /// PostgreSQL.
+    pub pool: Pool,
+    /// Orders one transaction settles at most, give or take a message.
+    pub batch_max: usize,
+    /// Unacknowledged messages at most.
+    pub prefetch: u16,
+    /// Tells Redis.
+    pub reporter: Reporter,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Set while consuming.
+    pub broker_ready: Part,
+}
+
+/// One delivery, read.
+struct Message {
+    delivery: Delivery,
+    batches: Vec<OrderBatch>,
+}
+
+/// Deliveries that share a transaction, and the tag that acknowledges all of them.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Message>,
+    dead: Vec<(Delivery, String)>,
+    orders: usize,
+    last_tag: u64,
+}
+
+impl Batch {
+    fn add(&mut self, delivery: Delivery) {
+        self.last_tag = delivery.delivery_tag;
+        match order_message::decode(&delivery.data) {
+            Ok(batches) => {
+                self.orders += batches.iter().map(|b| b.orders.len()).sum::<usize>();
+                self.messages.push(Message { delivery, batches });
+            }
+            Err(error) => self.dead.push((delivery, error.to_string())),
+        }
+    }
+
+    /// Moves messages about products that do not exist to the dead ones.
+    fn bury(&mut self, unknown: &[ProductId]) {
+        let is_unknown = |m: &Message| m.batches.iter().any(|b| unknown.contains(&b.product));
+        let (dead, alive) = std::mem::take(&mut self.messages).into_iter().partition(is_unknown);
+        self.messages = alive;
+        let reason = format!("no such product: {}", join(unknown));
+        self.dead.extend(Vec::into_iter(dead).map(|m| (m.delivery, reason.clone())));
+    }
+}
+
+fn join(products: &[ProductId]) -> String {
+    let distinct: HashSet<_> = products.iter().map(ToString::to_string).collect();
+    distinct.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Why the loop over one connection ended.
+#[derive(Debug, thiserror::Error)]
+enum ConsumeError {
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error("the broker cancelled the consumer")]
+    Cancelled,
+    #[error("gave the batch back to the broker: {0}")]
+    GaveBack(SettleError),
+}
+
+impl Consume {
+    /// Consumes until `stop`, reconnecting for ever.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::for_connection();
+        let mut dead_letters = Publisher::new(self.amqp_url.clone(), "settler-dead");
+        let mut announced = false;
+        while !stop.is_cancelled() {
+            let connected = tokio::select! {
+                connected = broker::consume(&self.amqp_url, self.prefetch) => connected,
+                () = stop.cancelled() => return,
+            };
+            let error = match connected {
+                Ok((connection, channel, consumer)) => {
+                    if !std::mem::replace(&mut announced, true) {
+                        service::telemetry::announce_connected("RabbitMQ");
+                    }
+                    backoff.reset();
+                    self.broker_ready.set(true);
+                    let ended = self.drain(&channel, consumer, &mut dead_letters, &stop).await;
+                    self.broker_ready.set(false);
+                    // Best effort: what is not acknowledged is delivered again either way.
+                    let _ = connection.close(200, "settler stops".into()).await;
+                    match ended {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error.into(),
+            };
+            tracing::warn!(%error, failures = backoff.failures(), "not consuming; trying again");
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn drain(
+        &self,
+        channel: &Channel,
+        mut consumer: Consumer,
+        dead_letters: &mut Publisher,
+        stop: &CancellationToken,
+    ) -> Result<(), ConsumeError> {
+        loop {
+            let first = tokio::select! {
+                delivery = consumer.next() => delivery.ok_or(ConsumeError::Cancelled)??,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let mut batch = Batch::default();
+            batch.add(first);
+            while batch.orders < self.batch_max {
+                match consumer.next().now_or_never() {
+                    Some(Some(delivery)) => batch.add(delivery?),
+                    Some(None) => return Err(ConsumeError::Cancelled),
+                    None => break,
+                }
+            }
+            if !self.finish(channel, batch, dead_letters, stop).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Settles and acknowledges one batch; false when `stop` came first.
+    async fn finish(
+        &self,
+        channel: &Channel,
+        mut batch: Batch,
+        dead_letters: &mut Publisher,
+        stop: &CancellationToken,
+    ) -> Result<bool, ConsumeError> {
+        let settled = match self.settle_until_done(&mut batch, stop).await {
+            Ok(Some(settled)) => settled,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                let options = BasicNackOptions { multiple: true, requeue: true };
+                channel.basic_nack(batch.last_tag, options).await?;
+                return Err(ConsumeError::GaveBack(error));
+            }
+        };
+        for (delivery, reason) in &batch.dead {
+            tracing::error!(reason, "a message no settler can read goes to the dead letters");
+            dead_letters.publish_dead(&delivery.data, reason).await?;
+        }
+        self.metrics.count_settled("dead", batch.dead.len());
+        channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true }).await?;
+        for report in settled.reports {
+            self.reporter.hand_over(report);
+        }
+        Ok(true)
+    }
+
+    /// Tries until the batch is settled, it has been held for [`HOLD_MAX`], or `stop` (`None`).
+    async fn settle_until_done(
+        &self,
+        batch: &mut Batch,
+        stop: &CancellationToken,
+    ) -> Result<Option<Settled>, SettleError> {
+        let mut backoff = Backoff::for_connection();
+        let held_since = Instant::now();
+        loop {
+            let batches: Vec<OrderBatch> =
+                batch.messages.iter_mut().flat_map(|m| m.batches.iter().cloned()).collect();
+            if batches.is_empty() {
+                return Ok(Some(Settled::default()));
+            }
+            let started = Instant::now();
+            let error = match settle_batch(&self.pool, &batches).await {
+                Ok(settled) => {
+                    self.count(batch.orders, &settled, started.elapsed());
+                    return Ok(Some(settled));
+                }
+                Err(SettleError::UnknownProducts(unknown)) => {
+                    batch.bury(&unknown);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if held_since.elapsed() > HOLD_MAX {
+                return Err(error);
+            }
+            log_failure(&error, backoff.failures());
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = stop.cancelled() => return Ok(None),
+            }
+        }
+    }
+
+    fn count(&self, orders: usize, settled: &Settled, elapsed: Duration) {
+        self.metrics.settle_seconds.observe(elapsed.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^53 orders")]
+        let size = orders as f64;
+        self.metrics.batch_orders.get_or_create(&StageLabel { stage: "settle" }).observe(size);
+        self.metrics.count_settled("confirmed", settled.confirmed);
+        self.metrics.count_settled("rejected", settled.rejected);
+        self.metrics.count_settled("replayed", settled.replayed);
+        if settled.rejected > 0 {
+            tracing::warn!(
+                orders.rejected = settled.rejected,
+                "accepted orders were rejected: redis had lost data"
+            );
+        }
+        tracing::debug!(batch.orders = orders, elapsed_ms = elapsed.as_millis(), "settled");
+    }
+}
+
+fn log_failure(error: &SettleError, failures: u32) {
+    match error {
+        SettleError::FutureEpoch { .. } | SettleError::Refused(_) => {
+            tracing::error!(%error, failures, "settling stops until a person looks");
+        }
+        _ if failures == FAILURES_ALARMING => {
+            tracing::error!(%error, failures, "settling does not get on");
+        }
+        _ => tracing::warn!(%error, failures, "not settled; trying again"),
+    }
+}

@@ -1,0 +1,319 @@
+//! The gatekeeper: keeps every sale open on a Redis node that somebody vouched for.
+//!
+//! Owns the comparison of PostgreSQL with Redis; `vouch` owns the steps, `effects` the log.
+//! Invariant: a follower only looks. What is decided is a pure function of what was read.
+
+pub mod leader;
+pub mod node;
+pub mod sales;
+pub mod vouch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Pool;
+use domain::ProductId;
+use domain::contract::keys;
+use service::readiness::Part;
+use service::redis_pool::RedisPool;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::effects::{Claim, Effects, EffectsError, StockVersion};
+use crate::metrics::{Metrics, ProductLabel};
+use crate::redis_reply::{RedisStepError, texts};
+use crate::settle::SettleError;
+use leader::Leadership;
+use node::Node;
+use sales::Sale;
+use vouch::{Vouched, Voucher};
+
+/// How often PostgreSQL and Redis are compared: the sale is closed about this long at least after
+/// a Redis restart, and the comparison costs well under 1 % of a core.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Sales read from Redis in one pipeline.
+const SALES_PER_PIPELINE: usize = 256;
+/// After a node lost everything, settling may go on this long first, so that fewer orders arrive
+/// late. For quality, not for safety.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// The stock has stood still this long: the queue is as good as empty.
+const DRAIN_QUIET: Duration = Duration::from_millis(200);
+/// Fields of `sale:{P}` the comparison needs.
+const FIELDS: [&str; 3] = [keys::SALE_VOUCH_FIELD, "applied", "version"];
+
+/// Whether this settler leads, and what is on sale; for the relay.
+#[derive(Debug, Clone, Default)]
+pub struct Leading {
+    /// This settler vouches and relays.
+    pub leads: bool,
+    /// Every product.
+    pub products: Arc<[ProductId]>,
+}
+
+/// What one comparison asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Redis knows what PostgreSQL knows.
+    Nothing,
+    /// Redis is vouched for but behind: tell it what follows this effect.
+    Tell { applied: i64 },
+    /// Nobody vouched for this node.
+    Vouch {
+        /// The node has no trace of the sale at all.
+        blank: bool,
+    },
+}
+
+/// Compares a sale with the fields [`FIELDS`] of its hash.
+fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 3]) -> Step {
+    let [vouch, applied, version] = fields;
+    let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
+    let (Some(applied), Some(version)) = (number(applied), number(version)) else {
+        return Step::Vouch { blank: applied.is_none() };
+    };
+    if vouch.as_deref() != Some(node.replid.as_str()) {
+        Step::Vouch { blank: false }
+    } else if applied < sale.effect_seq || version < sale.version {
+        Step::Tell { applied }
+    } else {
+        Step::Nothing
+    }
+}
+
+/// The gatekeeper of one settler.
+pub struct Gatekeeper {
+    /// PostgreSQL, with room for long statements.
+    pub pool: Pool,
+    /// Redis.
+    pub redis: RedisPool,
+    /// Who leads.
+    pub leadership: Leadership,
+    /// The effects log.
+    pub effects: Arc<Effects>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Set while Redis answers.
+    pub redis_ready: Part,
+    /// Set while every sale is open on a node somebody vouched for.
+    pub gate_ready: Part,
+}
+
+/// Why one round did not finish.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Redis(#[from] RedisStepError),
+    #[error(transparent)]
+    Database(#[from] SettleError),
+    #[error(transparent)]
+    Node(#[from] node::NodeError),
+    #[error(transparent)]
+    Effects(#[from] EffectsError),
+}
+
+impl Gatekeeper {
+    /// Compares and acts until `stop`.
+    pub async fn run(mut self, leading: watch::Sender<Leading>, stop: CancellationToken) {
+        let voucher = Voucher::new(self.redis.clone());
+        let mut closed_since = HashMap::new();
+        let mut trouble = None;
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let leads = self.leadership.check().await;
+            let round = self.round(leads, &voucher, &leading, &mut closed_since).await;
+            self.note(round.as_ref().err(), &mut trouble);
+        }
+    }
+
+    /// Logs a trouble once when it begins and once when it ends, not ten times a second.
+    fn note(&self, error: Option<&RoundError>, trouble: &mut Option<String>) {
+        let text = error.map(ToString::to_string);
+        if text == *trouble {
+            return;
+        }
+        match (error, &trouble) {
+            (Some(error @ RoundError::Node(_)), _) => tracing::error!(%error, "redis is unfit"),
+            (Some(error), _) => tracing::warn!(%error, "gatekeeper cannot work"),
+            (None, _) => tracing::info!("gatekeeper works again"),
+        }
+        *trouble = text;
+    }
+
+    async fn round(
+        &self,
+        leads: bool,
+        voucher: &Voucher,
+        leading: &watch::Sender<Leading>,
+        closed_since: &mut HashMap<ProductId, Instant>,
+    ) -> Result<(), RoundError> {
+        let info = node::read_info(&self.redis).await.inspect_err(|_| {
+            self.redis_ready.set(false);
+            self.gate_ready.set(false);
+        })?;
+        self.redis_ready.set(true);
+        let node = node::judge_info(&info).inspect_err(|_| self.gate_ready.set(false))?;
+        let sales = {
+            let client = self.pool.get().await.map_err(SettleError::from)?;
+            sales::list_sales(&client).await?
+        };
+        publish_leading(leading, leads, &sales);
+        let steps = self.compare_all(&sales, &node).await?;
+        let closed = |step: &Step| matches!(step, Step::Vouch { .. });
+        self.gate_ready.set(!steps.iter().any(closed));
+        for (sale, step) in sales.iter().zip(&steps) {
+            let label = ProductLabel { product: sale.product.get() };
+            self.metrics.gate_open.get_or_create(&label).set(i64::from(!closed(step)));
+            if closed(step) {
+                closed_since.entry(sale.product).or_insert_with(Instant::now);
+            } else if let Some(since) = closed_since.remove(&sale.product) {
+                self.metrics.gate_closed_seconds.observe(since.elapsed().as_secs_f64());
+            }
+        }
+        if leads { self.act(&sales, &steps, &node, voucher).await } else { Ok(()) }
+    }
+
+    async fn compare_all(&self, sales: &[Sale], node: &Node) -> Result<Vec<Step>, RedisStepError> {
+        let mut steps = Vec::with_capacity(sales.len());
+        for chunk in sales.chunks(SALES_PER_PIPELINE) {
+            let mut pipeline = redis::pipe();
+            for sale in chunk {
+                pipeline.cmd("HMGET").arg(keys::sale(sale.product)).arg(&FIELDS);
+            }
+            let replies = self.redis.query_pipeline(&pipeline).await?;
+            for (sale, reply) in chunk.iter().zip(replies) {
+                steps.push(compare(sale, node, &texts::<3>(reply)?));
+            }
+        }
+        Ok(steps)
+    }
+
+    async fn act(
+        &self,
+        sales: &[Sale],
+        steps: &[Step],
+        node: &Node,
+        voucher: &Voucher,
+    ) -> Result<(), RoundError> {
+        let lost =
+            |(sale, step): (&Sale, &Step)| *step == Step::Vouch { blank: true } && sale.epoch.0 > 0;
+        if sales.iter().zip(steps).any(lost) {
+            tracing::warn!("redis lost a sale: letting the queue drain before rebuilding");
+            self.drain().await?;
+        }
+        for (sale, step) in sales.iter().zip(steps) {
+            match step {
+                Step::Nothing => {}
+                Step::Tell { applied } => self.tell(sale, *applied).await?,
+                Step::Vouch { .. } => self.vouch(sale, node, voucher).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, sale: &Sale, applied: i64) -> Result<(), RoundError> {
+        let stock =
+            StockVersion { product: sale.product, version: sale.version, stock: sale.stock };
+        let client = self.pool.get().await.map_err(SettleError::from)?;
+        self.effects.replay(&client, Claim::Vouched, stock, applied).await?;
+        match self.effects.report(Claim::Vouched, stock, "[]", &[]).await {
+            Ok(_) | Err(EffectsError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn vouch(&self, sale: &Sale, node: &Node, voucher: &Voucher) -> Result<(), RoundError> {
+        let started = Instant::now();
+        match voucher.vouch(&self.pool, &self.effects, sale.product, node).await {
+            Ok(Vouched::Opened { epoch, adopted }) => {
+                tracing::info!(
+                    product.id = sale.product.get(),
+                    sale.epoch = epoch.0,
+                    holders.adopted = adopted,
+                    elapsed_ms = started.elapsed().as_millis(),
+                    "vouched for the redis node: the sale is open"
+                );
+                Ok(())
+            }
+            Ok(Vouched::Outrun) | Err(EffectsError::Closed) => {
+                tracing::info!(product.id = sale.product.get(), "another gatekeeper vouches");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the stock stands still, at most [`DRAIN_MAX`].
+    async fn drain(&self) -> Result<(), RoundError> {
+        let deadline = Instant::now() + DRAIN_MAX;
+        let client = self.pool.get().await.map_err(SettleError::from)?;
+        let mut before = sales::list_sales(&client).await?;
+        while Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_QUIET).await;
+            let now = sales::list_sales(&client).await?;
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+fn publish_leading(leading: &watch::Sender<Leading>, leads: bool, sales: &[Sale]) {
+    leading.send_if_modified(|current| {
+        let same = current.leads == leads
+            && current.products.iter().copied().eq(sales.iter().map(|sale| sale.product));
+        if !same {
+            *current = Leading { leads, products: sales.iter().map(|s| s.product).collect() };
+        }
+        !same
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Epoch;
+
+    use super::*;
+
+    fn sale(effect_seq: i64, version: i64) -> Sale {
+        Sale {
+            product: ProductId::new(1).unwrap(),
+            stock: 5,
+            total: 10,
+            limit: 1,
+            state: "open".into(),
+            epoch: Epoch(1),
+            effect_seq,
+            version,
+            opens_at_ms: 0,
+            closes_at_ms: 0,
+        }
+    }
+
+    fn step(vouch: Option<&str>, applied: Option<&str>, version: Option<&str>) -> Step {
+        let node = Node { replid: "abc".into() };
+        let own = |field: Option<&str>| field.map(str::to_owned);
+        compare(&sale(3, 7), &node, &[own(vouch), own(applied), own(version)])
+    }
+
+    #[test]
+    fn only_a_node_vouched_for_by_its_own_replid_counts_as_open() {
+        assert_eq!(step(Some("abc"), Some("3"), Some("7")), Step::Nothing);
+        assert_eq!(step(Some("old"), Some("3"), Some("7")), Step::Vouch { blank: false });
+        assert_eq!(step(None, Some("3"), Some("7")), Step::Vouch { blank: false });
+        assert_eq!(step(None, None, None), Step::Vouch { blank: true });
+    }
+
+    #[test]
+    fn a_node_that_is_behind_is_told_what_it_missed() {
+        assert_eq!(step(Some("abc"), Some("2"), Some("7")), Step::Tell { applied: 2 });
+        assert_eq!(step(Some("abc"), Some("3"), Some("6")), Step::Tell { applied: 3 });
+    }
+}

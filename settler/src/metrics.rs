@@ -1,0 +1,104 @@
+//! What the settler counts. Names are those of the architecture document; no user labels.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use service::telemetry::{latency_buckets, size_buckets};
+
+/// Label of a count by order status.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// `confirmed`, `rejected`, `replayed`, `dead`.
+    pub status: &'static str,
+}
+
+/// Label of a gauge by product.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProductLabel {
+    /// Product id.
+    pub product: i64,
+}
+
+/// Label of a histogram by stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// `settle`.
+    pub stage: &'static str,
+}
+
+/// Every metric; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// `flashsale_settled_orders_total{status}`
+    pub settled_orders: Family<StatusLabel, Counter>,
+    /// `flashsale_settle_seconds`
+    pub settle_seconds: Histogram,
+    /// `flashsale_batch_orders{stage="settle"}`
+    pub batch_orders: Family<StageLabel, Histogram>,
+    /// `flashsale_gate_open{product}`
+    pub gate_open: Family<ProductLabel, Gauge>,
+    /// `flashsale_gate_closed_seconds`
+    pub gate_closed_seconds: Histogram,
+    /// `flashsale_outbox_depth{product}`
+    pub outbox_depth: Family<ProductLabel, Gauge>,
+    /// `flashsale_outbox_oldest_seconds{product}`
+    pub outbox_oldest_seconds: Family<ProductLabel, Gauge>,
+}
+
+impl Metrics {
+    /// Creates every metric and registers it.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            settled_orders: Family::default(),
+            settle_seconds: Histogram::new(latency_buckets()),
+            batch_orders: Family::new_with_constructor(|| Histogram::new(size_buckets())),
+            gate_open: Family::default(),
+            gate_closed_seconds: Histogram::new(latency_buckets()),
+            outbox_depth: Family::default(),
+            outbox_oldest_seconds: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("flashsale");
+        registry.register(
+            "settled_orders",
+            "Orders taken from the queue, by outcome",
+            metrics.settled_orders.clone(),
+        );
+        registry.register(
+            "settle_seconds",
+            "Time of one settling transaction",
+            metrics.settle_seconds.clone(),
+        );
+        registry.register("batch_orders", "Orders in a batch", metrics.batch_orders.clone());
+        registry.register(
+            "gate_open",
+            "1 while the sale's Redis node is vouched for",
+            metrics.gate_open.clone(),
+        );
+        registry.register(
+            "gate_closed_seconds",
+            "Time from finding a sale closed to opening it",
+            metrics.gate_closed_seconds.clone(),
+        );
+        registry.register(
+            "outbox_depth",
+            "Micro-batches waiting for the broker's confirm",
+            metrics.outbox_depth.clone(),
+        );
+        registry.register(
+            "outbox_oldest_seconds",
+            "Age of the oldest of them",
+            metrics.outbox_oldest_seconds.clone(),
+        );
+        metrics
+    }
+
+    /// Counts orders by outcome.
+    pub fn count_settled(&self, status: &'static str, orders: usize) {
+        if orders > 0 {
+            self.settled_orders.get_or_create(&StatusLabel { status }).inc_by(orders as u64);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+-- One sale with what Redis has to know of it.
+-- Params: $1 bigint product id
+SELECT id, stock, total, buyer_limit, state, epoch, effect_seq, version,
+       coalesce((extract(epoch FROM opens_at) * 1000)::bigint, 0) AS opens_at_ms,
+       coalesce((extract(epoch FROM closes_at) * 1000)::bigint, 0) AS closes_at_ms
+FROM products
+WHERE id = $1::bigint

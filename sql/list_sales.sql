@@ -1,0 +1,7 @@
+-- Every sale with what Redis has to know of it.
+-- Params: none
+SELECT id, stock, total, buyer_limit, state, epoch, effect_seq, version,
+       coalesce((extract(epoch FROM opens_at) * 1000)::bigint, 0) AS opens_at_ms,
+       coalesce((extract(epoch FROM closes_at) * 1000)::bigint, 0) AS closes_at_ms
+FROM products
+ORDER BY id

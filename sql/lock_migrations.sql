@@ -1,0 +1,3 @@
+-- Let one program migrate at a time; held until the connection ends.
+-- Params: none
+SELECT pg_advisory_lock(7261394118)
