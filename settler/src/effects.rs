@@ -14,6 +14,7 @@ use service::redis_pool::{LoadedScript, RedisPool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::codes::ReportCode;
 use crate::redis_reply::{RedisStepError, integers};
 use crate::settle::decide::{Effect, EffectKind};
 use crate::settle::{Report, SettleError};
@@ -98,10 +99,10 @@ impl Effects {
                 .arg(effect.order.seq.0);
         }
         let reply = self.redis.call(&self.script, &command).await.map_err(RedisStepError::from)?;
-        match integers::<2>(&reply)? {
-            [0, applied] => Ok(applied),
-            [1, _] => Err(EffectsError::Closed),
-            other => Err(RedisStepError::Shape(format!("{other:?} from report_stock")).into()),
+        let [code, applied] = integers::<2>(&reply)?;
+        match ReportCode::from_number(code)? {
+            ReportCode::Reported => Ok(applied),
+            ReportCode::Closed => Err(EffectsError::Closed),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Invariant: a delivery is acknowledged only after the transaction that settled it committed.
 
 pub mod app;
+pub mod codes;
 pub mod commands;
 pub mod consume;
 pub mod effects;

@@ -76,7 +76,7 @@ pub struct Quantity(NonZeroU32);
 impl Quantity {
     /// One unit, the quantity of a request that names none.
     pub const ONE: Self = Self(NonZeroU32::MIN);
-    /// The most units one order may name, whatever the sale's limit: keeps every sum far below 2^53.
+    /// The most units one order may name, whatever the sale's limit: keeps sums far below 2^53.
     pub const MAX: i64 = 1_000_000;
 
     /// Accepts 1 to [`Quantity::MAX`].

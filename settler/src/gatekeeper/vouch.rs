@@ -16,6 +16,7 @@ use tokio_postgres::types::ToSql;
 
 use super::node::Node;
 use super::sales::{self, Sale};
+use crate::codes::{AdoptCode, BeginCode, LoadCode, OpenCode};
 use crate::effects::{Claim, Effects, EffectsError, StockVersion};
 use crate::redis_reply::{RedisStepError, integer, integers};
 use crate::settle::SettleError;
@@ -133,14 +134,14 @@ impl Voucher {
         let mut command = self.begin.command(&[&sale, &buyers]);
         command.arg(epoch.0);
         let reply = self.redis.call(&self.begin, &command).await?;
-        match integers::<4>(&reply)? {
-            [0, epoch, seq, applied] => {
-                Ok(Some(Memory::Remembers { epoch: Epoch(epoch), seq: Seq(seq), applied }))
+        let [code, epoch, seq, applied] = integers::<4>(&reply)?;
+        Ok(match BeginCode::from_number(code)? {
+            BeginCode::Claimed => {
+                Some(Memory::Remembers { epoch: Epoch(epoch), seq: Seq(seq), applied })
             }
-            [1, ..] => Ok(None),
-            [2, ..] => Ok(Some(Memory::Missing)),
-            other => Err(RedisStepError::Shape(format!("{other:?} from begin_vouch"))),
-        }
+            BeginCode::Missing => Some(Memory::Missing),
+            BeginCode::Outrun => None,
+        })
     }
 
     async fn load(&self, snapshot: &impl GenericClient, sale: &Sale) -> Result<(), EffectsError> {
@@ -148,10 +149,9 @@ impl Voucher {
         let mut command = self.load.command(&[&keys::sale(sale.product)]);
         command.arg(sale.epoch.0).arg(sale.stock + held).arg(sale.effect_seq);
         let reply = self.redis.call(&self.load, &command).await.map_err(RedisStepError::from)?;
-        match integer(&reply)? {
-            0 => Ok(()),
-            1 => Err(EffectsError::Closed),
-            other => Err(RedisStepError::Shape(format!("{other} from load_sale")).into()),
+        match LoadCode::from_number(integer(&reply)?)? {
+            LoadCode::Loaded => Ok(()),
+            LoadCode::Outrun => Err(EffectsError::Closed),
         }
     }
 
@@ -188,14 +188,10 @@ impl Voucher {
             }
             let reply =
                 self.redis.call(&self.adopt, &command).await.map_err(RedisStepError::from)?;
-            match integers::<2>(&reply)? {
-                [0, count] => adopted += count,
-                [1, _] => return Ok(None),
-                other => {
-                    return Err(
-                        RedisStepError::Shape(format!("{other:?} from adopt_buyers")).into()
-                    );
-                }
+            let [code, count] = integers::<2>(&reply)?;
+            match AdoptCode::from_number(code)? {
+                AdoptCode::Adopted => adopted += count,
+                AdoptCode::Outrun => return Ok(None),
             }
         }
         Ok(Some((adopted, last_seq)))
@@ -217,11 +213,7 @@ impl Voucher {
             .arg(&sale.state)
             .arg(seq.0);
         let reply = self.redis.call(&self.open, &command).await?;
-        match integer(&reply)? {
-            0 => Ok(true),
-            1 => Ok(false),
-            other => Err(RedisStepError::Shape(format!("{other} from open_sale"))),
-        }
+        Ok(OpenCode::from_number(integer(&reply)?)? == OpenCode::Opened)
     }
 }
 
