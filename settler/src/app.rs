@@ -48,71 +48,43 @@ const GATE_SESSION: &str =
 /// # Errors
 /// When a URL is malformed or the probe address cannot be bound.
 pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<()> {
-    let servers = &settings.servers;
+    let stores = Stores::new(&settings)?;
     let mut readiness = Readiness::default();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let settle_pool = service::postgres::pool(
-        &servers.database_url,
-        "settler",
-        SETTLE_CONNECTIONS,
-        SETTLE_SESSION,
-    )
-    .context("DATABASE_URL")?;
-    let gate_pool = service::postgres::pool(
-        &servers.database_url,
-        "settler-gate",
-        GATE_CONNECTIONS,
-        GATE_SESSION,
-    )
-    .context("DATABASE_URL")?;
-    let redis_settings = RedisPoolSettings {
-        url: servers.redis_url.clone(),
-        connections_max: REDIS_CONNECTIONS,
-        response_timeout: REDIS_TIMEOUT,
-    };
-    let redis = RedisPool::connect(&redis_settings, &[]).context("REDIS_URL")?;
-    let effects = Arc::new(Effects::new(redis.clone()));
+    let listener = TcpListener::bind(settings.probe_addr)
+        .await
+        .with_context(|| format!("PROBE_ADDR {}", settings.probe_addr))?;
 
     let tasks = TaskTracker::new();
     let stop_reporter = CancellationToken::new();
+    let database = readiness.part("database");
+    tasks.spawn(watch_database(stores.settle_pool.clone(), database, stop.clone()));
+    let consume = stores.consume(&settings, &metrics, readiness.part("broker"));
     let (reporter, report) =
-        effects::reporter(effects.clone(), gate_pool.clone(), stop_reporter.clone());
+        effects::reporter(stores.effects.clone(), stores.gate_pool.clone(), stop_reporter.clone());
     tasks.spawn(report);
-    tasks.spawn(announce_database(settle_pool.clone(), readiness.part("database"), stop.clone()));
-    let consume = Consume {
-        amqp_url: servers.amqp_url.clone(),
-        pool: settle_pool,
-        batch_max: settings.batch_max as usize,
-        prefetch: settings.prefetch,
-        reporter,
-        metrics: metrics.clone(),
-        broker_ready: readiness.part("broker"),
-    };
+    let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());
     let gatekeeper = Gatekeeper {
-        pool: gate_pool,
-        redis: redis.clone(),
-        leadership: Leadership::new(&servers.database_url).context("DATABASE_URL")?,
-        effects,
+        pool: stores.gate_pool,
+        redis: stores.redis.clone(),
+        leadership: Leadership::new(&settings.servers.database_url).context("DATABASE_URL")?,
+        effects: stores.effects,
         metrics: metrics.clone(),
         redis_ready: readiness.part("redis"),
         gate_ready: readiness.part("gate"),
     };
     tasks.spawn(gatekeeper.run(lead, stop.clone()));
     let relay = Relay {
-        redis,
-        publisher: Publisher::new(servers.amqp_url.clone(), "settler-relay"),
+        redis: stores.redis,
+        publisher: Publisher::new(settings.servers.amqp_url.clone(), "settler-relay"),
         age: settings.relay_age_ms,
         metrics,
     };
     tasks.spawn(relay.run(leading, stop.clone()));
-    let listener = TcpListener::bind(settings.probe_addr)
-        .await
-        .with_context(|| format!("PROBE_ADDR {}", settings.probe_addr))?;
     let probe = Arc::new(Probe { readiness, metrics: registry });
     tasks.spawn(service::probe::serve(listener, probe, stop.clone()));
-    let consuming = tasks.spawn(consume.run(stop.clone()));
     tasks.close();
 
     stop.cancelled().await;
@@ -128,8 +100,49 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
+/// What the parts share.
+struct Stores {
+    settle_pool: Pool,
+    gate_pool: Pool,
+    redis: RedisPool,
+    effects: Arc<Effects>,
+}
+
+impl Stores {
+    fn new(settings: &RunSettings) -> anyhow::Result<Self> {
+        let database_url = &settings.servers.database_url;
+        let pool = |name, connections, session| {
+            service::postgres::pool(database_url, name, connections, session)
+                .context("DATABASE_URL")
+        };
+        let redis_settings = RedisPoolSettings {
+            url: settings.servers.redis_url.clone(),
+            connections_max: REDIS_CONNECTIONS,
+            response_timeout: REDIS_TIMEOUT,
+        };
+        let redis = RedisPool::connect(&redis_settings, &[]).context("REDIS_URL")?;
+        Ok(Self {
+            settle_pool: pool("settler", SETTLE_CONNECTIONS, SETTLE_SESSION)?,
+            gate_pool: pool("settler-gate", GATE_CONNECTIONS, GATE_SESSION)?,
+            effects: Arc::new(Effects::new(redis.clone())),
+            redis,
+        })
+    }
+
+    fn consume(&self, settings: &RunSettings, metrics: &Metrics, broker_ready: Part) -> Consume {
+        Consume {
+            amqp_url: settings.servers.amqp_url.clone(),
+            pool: self.settle_pool.clone(),
+            batch_max: settings.batch_max as usize,
+            prefetch: settings.prefetch,
+            metrics: metrics.clone(),
+            broker_ready,
+        }
+    }
+}
+
 /// Looks whether PostgreSQL answers, once a second, and says so the first time.
-async fn announce_database(pool: Pool, ready: Part, stop: CancellationToken) {
+async fn watch_database(pool: Pool, ready: Part, stop: CancellationToken) {
     let mut announced = false;
     let mut backoff = Backoff::for_connection();
     loop {

@@ -41,8 +41,6 @@ pub struct Consume {
     pub batch_max: usize,
     /// Unacknowledged messages at most.
     pub prefetch: u16,
-    /// Tells Redis.
-    pub reporter: Reporter,
     /// What is counted.
     pub metrics: Metrics,
     /// Set while consuming.
@@ -91,6 +89,12 @@ fn join(products: &[ProductId]) -> String {
     distinct.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// Where a batch's results go.
+struct Outlets {
+    dead_letters: Publisher,
+    reporter: Reporter,
+}
+
 /// Why the loop over one connection ended.
 #[derive(Debug, thiserror::Error)]
 enum ConsumeError {
@@ -105,10 +109,11 @@ enum ConsumeError {
 }
 
 impl Consume {
-    /// Consumes until `stop`, reconnecting for ever.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Consumes until `stop`, reconnecting for ever. What was settled goes to `reporter`.
+    pub async fn run(self, reporter: Reporter, stop: CancellationToken) {
         let mut backoff = Backoff::for_connection();
-        let mut dead_letters = Publisher::new(self.amqp_url.clone(), "settler-dead");
+        let dead_letters = Publisher::new(self.amqp_url.clone(), "settler-dead");
+        let mut out = Outlets { dead_letters, reporter };
         let mut announced = false;
         while !stop.is_cancelled() {
             let connected = tokio::select! {
@@ -122,7 +127,7 @@ impl Consume {
                     }
                     backoff.reset();
                     self.broker_ready.set(true);
-                    let ended = self.drain(&channel, consumer, &mut dead_letters, &stop).await;
+                    let ended = self.drain(&channel, consumer, &mut out, &stop).await;
                     self.broker_ready.set(false);
                     // Best effort: what is not acknowledged is delivered again either way.
                     let _ = connection.close(200, "settler stops".into()).await;
@@ -145,7 +150,7 @@ impl Consume {
         &self,
         channel: &Channel,
         mut consumer: Consumer,
-        dead_letters: &mut Publisher,
+        out: &mut Outlets,
         stop: &CancellationToken,
     ) -> Result<(), ConsumeError> {
         loop {
@@ -162,7 +167,7 @@ impl Consume {
                     None => break,
                 }
             }
-            if !self.finish(channel, batch, dead_letters, stop).await? {
+            if !self.finish(channel, batch, out, stop).await? {
                 return Ok(());
             }
         }
@@ -173,7 +178,7 @@ impl Consume {
         &self,
         channel: &Channel,
         mut batch: Batch,
-        dead_letters: &mut Publisher,
+        out: &mut Outlets,
         stop: &CancellationToken,
     ) -> Result<bool, ConsumeError> {
         let settled = match self.settle_until_done(&mut batch, stop).await {
@@ -187,12 +192,12 @@ impl Consume {
         };
         for (delivery, reason) in &batch.dead {
             tracing::error!(reason, "a message no settler can read goes to the dead letters");
-            dead_letters.publish_dead(&delivery.data, reason).await?;
+            out.dead_letters.publish_dead(&delivery.data, reason).await?;
         }
         self.metrics.count_settled("dead", batch.dead.len());
         channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true }).await?;
         for report in settled.reports {
-            self.reporter.hand_over(report);
+            out.reporter.hand_over(report);
         }
         Ok(true)
     }

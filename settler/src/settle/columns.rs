@@ -7,7 +7,7 @@ use super::decide::{Effect, SettleOrder};
 
 /// Columns of orders, in the order of the parameters of `insert_confirmed.sql`.
 #[derive(Debug)]
-pub struct OrderColumns {
+pub(super) struct OrderColumns {
     ids: Vec<Uuid>,
     products: Vec<i64>,
     users: Vec<i64>,
@@ -19,7 +19,7 @@ pub struct OrderColumns {
 
 impl OrderColumns {
     /// Turns rows into columns.
-    pub fn of<'a>(orders: impl ExactSizeIterator<Item = &'a SettleOrder>) -> Self {
+    pub(super) fn of<'a>(orders: impl ExactSizeIterator<Item = &'a SettleOrder>) -> Self {
         let column = || Vec::with_capacity(orders.len());
         let mut columns = Self {
             ids: Vec::with_capacity(orders.len()),
@@ -43,7 +43,7 @@ impl OrderColumns {
     }
 
     /// The parameters `$1` to `$7`.
-    pub fn params(&self) -> [&(dyn ToSql + Sync); 7] {
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
         [
             &self.ids,
             &self.products,
@@ -58,7 +58,7 @@ impl OrderColumns {
 
 /// Columns of effects, in the order of the parameters of `append_effects.sql`.
 #[derive(Debug)]
-pub struct EffectColumns {
+pub(super) struct EffectColumns {
     products: Vec<i64>,
     ns: Vec<i64>,
     kinds: Vec<&'static str>,
@@ -70,7 +70,7 @@ pub struct EffectColumns {
 
 impl EffectColumns {
     /// Turns rows into columns.
-    pub fn of(effects: &[Effect]) -> Self {
+    pub(super) fn of(effects: &[Effect]) -> Self {
         Self {
             products: effects.iter().map(|e| e.product.get()).collect(),
             ns: effects.iter().map(|e| e.n).collect(),
@@ -83,7 +83,7 @@ impl EffectColumns {
     }
 
     /// The parameters `$1` to `$7`.
-    pub fn params(&self) -> [&(dyn ToSql + Sync); 7] {
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
         [
             &self.products,
             &self.ns,

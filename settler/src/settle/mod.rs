@@ -1,35 +1,25 @@
 //! Settling: one transaction records a batch of orders and takes their units.
 //!
-//! Owns the statements that write `orders` and `products.stock`; leaves delivery to `consume` and
-//! telling Redis to `effects`.
+//! Owns the course of the transaction; `decide` judges, `ledger` holds the statements. Leaves
+//! delivery to `consume` and telling Redis to `effects`.
 //! Invariant: a transaction locks the products, in id order, before it touches an order, and
 //! commits only if every confirmed unit was taken from a stock that held it.
 
-pub mod columns;
+mod columns;
 pub mod decide;
+mod ledger;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use deadpool_postgres::{Pool, PoolError, Transaction};
 use domain::contract::feed::SettledOrder;
-use domain::contract::order_message::{OrderBatch, QueuedOrder};
-use domain::{Epoch, OrderStatus, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId};
-use tokio_postgres::Row;
+use domain::contract::order_message::OrderBatch;
+use domain::{Epoch, OrderStatus, ProductId, RejectReason};
 use tokio_postgres::error::SqlState;
 
-use columns::{EffectColumns, OrderColumns};
 use decide::{
-    Effect, HolderRow, LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge,
-    units_suffice,
+    Effect, LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice,
 };
-
-const LOCK_PRODUCTS: &str = include_str!("../../../sql/lock_products.sql");
-const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
-const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
-const FIND_KNOWN: &str = include_str!("../../../sql/find_known.sql");
-const FIND_HOLDERS: &str = include_str!("../../../sql/find_holders.sql");
-const TAKE_STOCK: &str = include_str!("../../../sql/take_stock.sql");
-const APPEND_EFFECTS: &str = include_str!("../../../sql/append_effects.sql");
 
 /// What a committed batch changed in one product.
 #[derive(Debug)]
@@ -114,7 +104,7 @@ pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled
     let orders = arrange(batches);
     let mut client = pool.get().await?;
     let transaction = client.transaction().await?;
-    let products = lock_products(&transaction, &orders).await?;
+    let products = ledger::lock_products(&transaction, &orders).await?;
     check_products(&orders, &products)?;
     let outcome = if units_suffice(&orders, &products) {
         confirm_all(&transaction, &orders).await?
@@ -129,25 +119,6 @@ pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled
         replayed: orders.len() - outcome.confirmed.len() - outcome.rejected.len(),
         reports,
     })
-}
-
-async fn lock_products(
-    transaction: &Transaction<'_>,
-    orders: &[SettleOrder],
-) -> Result<HashMap<ProductId, LockedProduct>, SettleError> {
-    let mut ids: Vec<i64> = orders.iter().map(|order| order.product.get()).collect();
-    ids.dedup();
-    let statement = transaction.prepare_cached(LOCK_PRODUCTS).await?;
-    let rows = transaction.query(&statement, &[&ids]).await?;
-    let products = rows.iter().filter_map(|row| {
-        let product = LockedProduct {
-            stock: row.get("stock"),
-            epoch: Epoch(row.get("epoch")),
-            effect_seq: row.get("effect_seq"),
-        };
-        Some((ProductId::new(row.get("id")).ok()?, product))
-    });
-    Ok(products.collect())
 }
 
 fn check_products(
@@ -179,7 +150,7 @@ async fn confirm_all(
     transaction: &Transaction<'_>,
     orders: &[SettleOrder],
 ) -> Result<Outcome, SettleError> {
-    let confirmed = insert_confirmed(transaction, orders).await?;
+    let confirmed = ledger::insert_confirmed(transaction, orders).await?;
     if confirmed.len() == orders.len() {
         return Ok(Outcome { confirmed: orders.to_vec(), rejected: Vec::new() });
     }
@@ -187,7 +158,7 @@ async fn confirm_all(
         orders.iter().partition(|o| confirmed.contains(&o.order.id));
     // Copies of settled orders are among them; inserting a rejection leaves those alone.
     let seconds = others.into_iter().map(|o| (o, RejectReason::AlreadyPurchased)).collect();
-    let rejected = insert_rejected(transaction, seconds).await?;
+    let rejected = ledger::insert_rejected(transaction, seconds).await?;
     Ok(Outcome { confirmed, rejected })
 }
 
@@ -197,83 +168,18 @@ async fn confirm_first(
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Outcome, SettleError> {
-    let known = find_known(transaction, orders).await?;
-    let holders = find_holders(transaction, orders.iter()).await?;
+    let known = ledger::find_known(transaction, orders).await?;
+    let holders = ledger::find_holders(transaction, orders.iter()).await?;
     let by_user =
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();
     let Verdict { confirmed, rejected } = judge(orders, products, &known, &by_user);
-    let inserted = insert_confirmed(transaction, &confirmed).await?;
+    let inserted = ledger::insert_confirmed(transaction, &confirmed).await?;
     if inserted.len() != confirmed.len() {
         // Only a writer that does not lock the product can cause this; decide again.
         return Err(SettleError::Transient("orders changed under the product's lock".into()));
     }
-    let rejected = insert_rejected(transaction, rejected).await?;
+    let rejected = ledger::insert_rejected(transaction, rejected).await?;
     Ok(Outcome { confirmed, rejected })
-}
-
-async fn insert_confirmed(
-    transaction: &Transaction<'_>,
-    orders: &[SettleOrder],
-) -> Result<HashSet<ReservationId>, SettleError> {
-    if orders.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let columns = OrderColumns::of(orders.iter());
-    let statement = transaction.prepare_cached(INSERT_CONFIRMED).await?;
-    let rows = transaction.query(&statement, &columns.params()).await?;
-    Ok(ids_of(&rows))
-}
-
-async fn insert_rejected(
-    transaction: &Transaction<'_>,
-    rejected: Vec<(SettleOrder, RejectReason)>,
-) -> Result<Vec<(SettleOrder, RejectReason)>, SettleError> {
-    if rejected.is_empty() {
-        return Ok(rejected);
-    }
-    let reasons: Vec<&str> = rejected.iter().map(|(_, reason)| reason.as_str()).collect();
-    let columns = OrderColumns::of(rejected.iter().map(|(order, _)| order));
-    let [a, b, c, d, e, f, g] = columns.params();
-    let statement = transaction.prepare_cached(INSERT_REJECTED).await?;
-    let rows = transaction.query(&statement, &[a, b, c, d, e, f, g, &reasons]).await?;
-    let inserted = ids_of(&rows);
-    Ok(rejected.into_iter().filter(|(order, _)| inserted.contains(&order.order.id)).collect())
-}
-
-fn ids_of(rows: &[Row]) -> HashSet<ReservationId> {
-    rows.iter().map(|row| ReservationId(row.get("id"))).collect()
-}
-
-async fn find_known(
-    transaction: &Transaction<'_>,
-    orders: &[SettleOrder],
-) -> Result<HashSet<ReservationId>, SettleError> {
-    let ids: Vec<_> = orders.iter().map(|o| o.order.id.0).collect();
-    let statement = transaction.prepare_cached(FIND_KNOWN).await?;
-    Ok(ids_of(&transaction.query(&statement, &[&ids]).await?))
-}
-
-async fn find_holders(
-    transaction: &Transaction<'_>,
-    orders: impl Iterator<Item = &SettleOrder>,
-) -> Result<Vec<HolderRow>, SettleError> {
-    let (products, users): (Vec<i64>, Vec<i64>) =
-        orders.map(|o| (o.product.get(), o.order.user.get())).unzip();
-    let statement = transaction.prepare_cached(FIND_HOLDERS).await?;
-    let rows = transaction.query(&statement, &[&products, &users]).await?;
-    Ok(rows.iter().filter_map(holder_of).collect())
-}
-
-fn holder_of(row: &Row) -> Option<HolderRow> {
-    Some(HolderRow {
-        product: ProductId::new(row.get("product_id")).ok()?,
-        order: QueuedOrder {
-            id: ReservationId(row.get("id")),
-            user: UserId::new(row.get("user_id")).ok()?,
-            quantity: Quantity::new(row.get("quantity")).ok()?,
-            seq: Seq(row.get("seq")),
-        },
-    })
 }
 
 /// Takes the confirmed units, logs the effects, and says what changed in each product.
@@ -288,19 +194,19 @@ async fn record_changes(
         .iter()
         .filter(|(_, reason)| *reason == RejectReason::AlreadyPurchased)
         .map(|(order, _)| order);
-    let holders =
-        if rejected.is_empty() { Vec::new() } else { find_holders(transaction, seconds).await? };
+    let holders = if rejected.is_empty() {
+        Vec::new()
+    } else {
+        ledger::find_holders(transaction, seconds).await?
+    };
     let effects = effects_of(&outcome.confirmed, &rejected, &holders, products);
     let mut reports = gather_reports(outcome, effects);
     if reports.is_empty() {
         return Ok(reports);
     }
-    take_stock(transaction, outcome, &mut reports).await?;
+    ledger::take_stock(transaction, &outcome.confirmed, &mut reports).await?;
     let effects: Vec<_> = reports.iter().flat_map(|r| r.effects.iter().copied()).collect();
-    if !effects.is_empty() {
-        let statement = transaction.prepare_cached(APPEND_EFFECTS).await?;
-        transaction.execute(&statement, &EffectColumns::of(&effects).params()).await?;
-    }
+    ledger::append_effects(transaction, &effects).await?;
     Ok(reports)
 }
 
@@ -323,32 +229,4 @@ fn gather_reports(outcome: &Outcome, effects: Vec<Effect>) -> Vec<Report> {
         reports.entry(effect.product).or_insert_with(|| empty(effect.product)).effects.push(effect);
     }
     reports.into_values().collect()
-}
-
-async fn take_stock(
-    transaction: &Transaction<'_>,
-    outcome: &Outcome,
-    reports: &mut [Report],
-) -> Result<(), SettleError> {
-    let mut units: HashMap<ProductId, i64> = HashMap::new();
-    for order in &outcome.confirmed {
-        *units.entry(order.product).or_default() += order.order.quantity.units();
-    }
-    let ids: Vec<i64> = reports.iter().map(|r| r.product.get()).collect();
-    let taken: Vec<i64> =
-        reports.iter().map(|r| units.get(&r.product).copied().unwrap_or(0)).collect();
-    let caused: Vec<i64> =
-        reports.iter().map(|r| i64::try_from(r.effects.len()).unwrap_or(i64::MAX)).collect();
-    let statement = transaction.prepare_cached(TAKE_STOCK).await?;
-    let rows = transaction.query(&statement, &[&ids, &taken, &caused]).await?;
-    for report in reports.iter_mut() {
-        // A product that is missing here does not hold the units: the guard said no.
-        let row = rows
-            .iter()
-            .find(|row| row.get::<_, i64>("id") == report.product.get())
-            .ok_or_else(|| SettleError::Transient("the stock guard refused".into()))?;
-        report.stock = row.get("stock");
-        report.version = row.get("version");
-    }
-    Ok(())
 }
