@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Runs a private Redis, RabbitMQ, PostgreSQL, nginx, edges and settlers on free loopback ports.
+//!
+//! Owns starting, supervising and stopping; `make run`, integration tests and benches use it.
+//! Invariant: whatever happens to a [`Stack`], no process of it outlives it.
+
+pub mod cli;
+mod control;
+mod data_dir;
+mod find;
+mod http;
+mod install;
+mod loadtest;
+mod options;
+mod process;
+mod programs;
+mod servers;
+mod signal;
+mod stack;
+mod supervise;
+
+pub use options::{Server, StackOptions};
+pub use process::{ProcessStatus, State};
+pub use stack::{Stack, Status};

@@ -1,0 +1,32 @@
+# One line a target; `make` alone lists them.
+.PHONY: help run reset test bench loadtest
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Install what is missing, build, and run the whole system on http://127.0.0.1:8080
+	@cargo build --release --locked -p stack -p edge -p settler
+	@target/release/stack install
+	@exec target/release/stack up
+
+reset: ## Delete the data of the stack in STACK_DIR
+	@cargo build --release --locked --quiet -p stack
+	@target/release/stack reset
+
+test: ## Install what tests need; format, clippy, docs, unit and integration tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+	cargo build --workspace --locked
+	target/debug/stack install
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked; \
+	else cargo test --workspace --locked --lib --bins --tests -- --test-threads=2; fi
+
+bench: ## Criterion benches
+	cargo build --release --locked -p stack -p edge -p settler
+	cargo bench --locked -p edge
+
+loadtest: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
+	@cargo build --release --locked --quiet -p stack
+	@target/release/stack loadtest

@@ -1,0 +1,121 @@
+//! Installs the servers that are missing, on Debian and Ubuntu.
+//!
+//! Invariant: no service of what is installed here runs or is enabled afterwards, and no default
+//! PostgreSQL cluster is left behind. Elsewhere, or without rights, nothing is changed and the one
+//! command to paste is printed.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::find;
+
+/// Denies the start of services while packages are installed (Debian Policy, 9.3.3.1).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/flash-sale.conf";
+
+/// Packages and what shows that they are there.
+fn missing_packages() -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    let mut want = |there: bool, package| {
+        if !there {
+            missing.push(package);
+        }
+    };
+    want(find::on_path("redis-server").is_some(), "redis-server");
+    want(find::rabbitmq().is_some(), "rabbitmq-server");
+    let postgres = find::postgres("postgres").is_some() && find::postgres("initdb").is_some();
+    want(postgres, "postgresql");
+    want(find::on_path("nginx").is_some(), "nginx");
+    missing
+}
+
+/// Installs what is missing; says what it does.
+///
+/// # Errors
+/// When the system is not Debian's, there are no rights, or apt fails.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if find::on_path("apt-get").is_none() {
+        bail!("install these with your package manager, then try again: {list}");
+    }
+    let script = script(&list, policy_exists());
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root && !sudo_works() {
+        bail!(
+            "these servers are missing; install them, then try again:\n\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}\n"
+        );
+    }
+    crate::cli::say(&format!("installing {list}"));
+    let mut command = if is_root { Command::new("sh") } else { Command::new("sudo") };
+    if !is_root {
+        command.args(["-n", "sh"]);
+    }
+    let status = command.args(["-ec", &script]).status().context("running apt-get")?;
+    anyhow::ensure!(status.success(), "apt-get could not install {list}");
+    let still = missing_packages();
+    anyhow::ensure!(still.is_empty(), "still missing after installing: {}", still.join(" "));
+    Ok(())
+}
+
+fn policy_exists() -> bool {
+    Path::new(POLICY).exists()
+}
+
+fn sudo_works() -> bool {
+    Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// The shell script that installs without starting anything, and cleans up whatever happens.
+fn script(packages: &str, keep_policy: bool) -> String {
+    let (make_policy, remove_policy) = if keep_policy {
+        (String::new(), String::new())
+    } else {
+        (
+            format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY}; chmod 755 {POLICY}\n"),
+            format!("rm -f {POLICY}; "),
+        )
+    };
+    let units = "redis-server rabbitmq-server postgresql nginx epmd.socket epmd";
+    format!(
+        "export DEBIAN_FRONTEND=noninteractive\n\
+         trap '{remove_policy}rm -f {CREATE_CLUSTER}' EXIT\n\
+         mkdir -p $(dirname {CREATE_CLUSTER})\n\
+         echo 'create_main_cluster = false' > {CREATE_CLUSTER}\n\
+         {make_policy}\
+         enabled_before=$(systemctl list-unit-files --state=enabled --no-legend 2>/dev/null || true)\n\
+         apt-get update -qq\n\
+         apt-get install -y -qq --no-install-recommends {packages} >/dev/null\n\
+         if [ -d /run/systemd/system ]; then\n\
+           for unit in {units}; do\n\
+             case \"$enabled_before\" in *\"$unit\"*) ;;\n\
+               *) systemctl disable --now \"$unit\" >/dev/null 2>&1 || true ;;\n\
+             esac\n\
+           done\n\
+         fi\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_denies_services_and_cleans_up_after_itself() {
+        let text = script("nginx", false);
+        assert!(text.contains("exit 101") && text.contains("create_main_cluster = false"));
+        assert!(text.contains(&format!("trap 'rm -f {POLICY}; rm -f {CREATE_CLUSTER}' EXIT")));
+        assert!(text.contains("install -y -qq --no-install-recommends nginx"));
+    }
+
+    #[test]
+    fn a_policy_somebody_else_made_is_kept() {
+        let text = script("nginx", true);
+        assert!(!text.contains("exit 101") && !text.contains(&format!("rm -f {POLICY}")));
+    }
+}

@@ -1,0 +1,139 @@
+//! How nginx, edges and settlers are run.
+//!
+//! Invariant: nginx reads the same files here and under compose; only the three generated includes
+//! (listen, upstreams, root) differ.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::data_dir::{DataDir, Settings};
+use crate::find;
+use crate::process::{Ready, Spec};
+
+const NGINX_FILES: [(&str, &str); 3] = [
+    ("nginx.conf", include_str!("../../../nginx/nginx.conf")),
+    ("site.conf", include_str!("../../../nginx/site.conf")),
+    ("proxy.conf", include_str!("../../../nginx/proxy.conf")),
+];
+
+/// Environment variables the stack reads for itself and its programs must not.
+const OWN_VARIABLES: [&str; 6] =
+    ["HTTP_PORT", "STACK_DIR", "STOCK", "EDGES", "SETTLERS", "HTTP_ADDR"];
+
+/// URLs of the three servers, as programs are given them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerUrls {
+    pub(crate) redis: String,
+    pub(crate) amqp: String,
+    pub(crate) database: String,
+}
+
+impl ServerUrls {
+    /// The environment that names them.
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
+        [("REDIS_URL", &self.redis), ("AMQP_URL", &self.amqp), ("DATABASE_URL", &self.database)]
+            .map(|(name, url)| (name.to_owned(), url.clone()))
+            .into()
+    }
+}
+
+/// One edge.
+pub(crate) fn edge(number: usize, settings: &Settings, urls: &ServerUrls) -> anyhow::Result<Spec> {
+    let name = format!("edge-{number}");
+    let port = settings.ports[&name];
+    let mut spec = Spec::new(&name, find::program("edge")?, Ready::Readyz(port));
+    spec.url = format!("http://127.0.0.1:{port}");
+    spec.env_remove = OWN_VARIABLES.into();
+    spec.env = urls.env();
+    spec.env.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+    spec.grace = Duration::from_secs(12);
+    Ok(spec)
+}
+
+/// One settler.
+pub(crate) fn settler(
+    number: usize,
+    settings: &Settings,
+    urls: &ServerUrls,
+) -> anyhow::Result<Spec> {
+    let name = format!("settler-{number}");
+    let port = settings.ports[&name];
+    let mut spec = Spec::new(&name, find::program("settler")?, Ready::Readyz(port));
+    spec.url = format!("http://127.0.0.1:{port}");
+    spec.args = vec!["run".to_owned()];
+    spec.env_remove = OWN_VARIABLES.into();
+    spec.env = urls.env();
+    spec.env.push(("PROBE_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+    spec.grace = Duration::from_secs(12);
+    Ok(spec)
+}
+
+/// nginx in front of so many edges.
+pub(crate) fn nginx(
+    edges: usize,
+    http_port: u16,
+    dir: &DataDir,
+    settings: &Settings,
+) -> anyhow::Result<Spec> {
+    let program = find::on_path("nginx").context("nginx is not installed")?;
+    let folder = dir.path("nginx");
+    fs::create_dir_all(folder.join("tmp"))?;
+    for (name, text) in NGINX_FILES {
+        fs::write(folder.join(name), text)?;
+    }
+    let ports: Vec<u16> = (1..=edges).map(|n| settings.ports[&format!("edge-{n}")]).collect();
+    fs::write(folder.join("upstreams.conf"), upstreams(&ports))?;
+    fs::write(folder.join("listen.conf"), format!("listen 127.0.0.1:{http_port};\n"))?;
+    let public = find::project_root().join("public");
+    fs::write(folder.join("root.conf"), format!("root \"{}\";\n", public.display()))?;
+    let mut globals = format!(
+        "daemon off; pid \"{}\"; error_log stderr warn;",
+        folder.join("nginx.pid").display()
+    );
+    if rustix::process::geteuid().is_root() {
+        // Workers must be able to read below this directory, which is root's.
+        globals.push_str(" user root;");
+    }
+    let mut spec = Spec::new("nginx", program, Ready::Tcp(http_port));
+    spec.url = format!("http://127.0.0.1:{http_port}");
+    spec.args = [
+        "-p".to_owned(),
+        format!("{}/", folder.display()),
+        "-c".to_owned(),
+        folder.join("nginx.conf").display().to_string(),
+        "-e".to_owned(),
+        "stderr".to_owned(),
+        "-g".to_owned(),
+        globals,
+    ]
+    .into();
+    Ok(spec)
+}
+
+/// The two upstream blocks: short requests, and WebSockets, which stay.
+fn upstreams(ports: &[u16]) -> String {
+    // One failed connect must not take an edge out for longer than its restart.
+    let servers: String = ports
+        .iter()
+        .map(|port| format!("    server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;\n"))
+        .collect();
+    format!(
+        "upstream edge {{\n{servers}    keepalive 1024;\n    keepalive_timeout 20s;\n}}\n\
+         upstream edge_ws {{\n    least_conn;\n{servers}}}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_upstreams_name_every_edge() {
+        let text = upstreams(&[4001, 4002]);
+        assert_eq!(text.matches("127.0.0.1:4001").count(), 2);
+        assert_eq!(text.matches("127.0.0.1:4002").count(), 2);
+        assert!(text.contains("keepalive 1024;") && text.contains("least_conn;"));
+    }
+}
