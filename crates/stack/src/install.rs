@@ -88,7 +88,7 @@ fn script(packages: &str, keep_policy: bool) -> String {
          mkdir -p $(dirname {CREATE_CLUSTER})\n\
          echo 'create_main_cluster = false' > {CREATE_CLUSTER}\n\
          {make_policy}\
-         enabled_before=$(systemctl list-unit-files --state=enabled --no-legend 2>/dev/null || true)\n\
+         enabled_before=$(systemctl list-unit-files --state=enabled --no-legend 2>&1 || true)\n\
          apt-get update -qq\n\
          apt-get install -y -qq --no-install-recommends {packages} >/dev/null\n\
          if [ -d /run/systemd/system ]; then\n\

@@ -185,7 +185,8 @@ fn record(summary: &Summary, ledger: &Ledger, faults: &[String]) -> anyhow::Resu
     let mut file = std::fs::OpenOptions::new().append(true).open(&path)?;
     writeln!(
         file,
-        "| {date} | {cores} | {commit} | {} | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | {verdict} |",
+        "| {date} | {cores} | {commit} | {} | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | \
+         {verdict} |",
         summary.requests,
         summary.rate,
         summary.p50_ms,

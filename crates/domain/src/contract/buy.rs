@@ -231,6 +231,17 @@ pub struct Queued<'a> {
     pub replayed: bool,
 }
 
+impl Queued<'_> {
+    /// The JSON bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Enough for the longest ids, so that the frequent answer is written in one allocation.
+        let mut json = Vec::with_capacity(384);
+        serde_json::to_writer(&mut json, self)
+            .expect("a struct of strings and numbers always serialises");
+        json
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

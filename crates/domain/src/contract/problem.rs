@@ -84,11 +84,15 @@ codes! {
 /// The body of an error answer. Fields that do not apply are absent.
 #[derive(Debug, Serialize)]
 pub struct Problem<'a> {
+    /// Always `about:blank`: the code says what a page would.
     #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    code: &'static str,
+    pub kind: &'static str,
+    /// [`Code::title`]
+    pub title: &'static str,
+    /// [`Code::status`]
+    pub status: u16,
+    /// [`Code::as_str`]
+    pub code: &'static str,
     /// What is wrong with this very request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,

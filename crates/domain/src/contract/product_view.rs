@@ -43,3 +43,17 @@ pub struct ProductList<'a> {
     /// Every product, by id.
     pub products: Vec<ProductView<'a>>,
 }
+
+impl ProductView<'_> {
+    /// The JSON bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a struct of strings and numbers always serialises")
+    }
+}
+
+impl ProductList<'_> {
+    /// The JSON bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a struct of strings and numbers always serialises")
+    }
+}

@@ -1,0 +1,166 @@
+//! Wires one edge and runs it until it is told to stop.
+//!
+//! Owns the order of starting and stopping. Every server may be away at start, in any order, for
+//! ever: the edge serves at once, says 503 and what is missing, and each part retries by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use deadpool_postgres::Pool;
+use prometheus_client::registry::Registry;
+use service::readiness::Readiness;
+use service::redis_pool::{RedisPool, RedisPoolSettings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::feed::{Board, Feed, Subscriber, Watchers};
+use crate::http::Context;
+use crate::metrics::Metrics;
+use crate::publish::{Publisher, publisher};
+use crate::read::{Catalogue, OrderReader};
+use crate::reserve::{Limits, Reserver, script};
+use crate::server;
+use crate::settings::{ReserveSettings, Settings};
+
+/// Reads only: the catalogue, and orders people follow.
+const DATABASE_CONNECTIONS: usize = 4;
+/// A read that takes longer helps nobody.
+const DATABASE_SESSION: &str = "-c statement_timeout=2000 -c default_transaction_read_only=on";
+
+/// An edge, ready to run.
+struct Edge {
+    context: Arc<Context>,
+    pool: Pool,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    board: Board,
+    database: service::readiness::Part,
+    products: service::readiness::Part,
+    /// Batchers; they end when the last request is answered.
+    batchers: TaskTracker,
+}
+
+/// Runs until `stop`, then answers what was asked and publishes what was accepted, within the
+/// grace period.
+///
+/// # Errors
+/// When a URL is malformed or the address cannot be bound.
+pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let address = settings.http.http_addr;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("HTTP_ADDR {address}"))?;
+    let edge = Edge::new(&settings, stop.clone())?;
+    let clients = edge.context.clients.clone();
+    let connections_max = settings.http.connections_max as usize;
+    let give_up = CancellationToken::new();
+
+    let background = TaskTracker::new();
+    let catalogue = edge.context.feed.catalogue.clone();
+    background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, stop.clone()));
+    background.spawn(edge.subscriber.run(edge.board, stop.clone()));
+    let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
+    let serving = server::run(listener, edge.context, connections_max, stop.clone());
+
+    let serving = tokio::spawn(serving);
+    stop.cancelled().await;
+    let drained = async {
+        // In the order work flows: requests, their batches, the messages of those. The publisher
+        // ends by itself once the last batcher dropped its handle.
+        let _ = serving.await;
+        clients.close();
+        clients.wait().await;
+        edge.batchers.close();
+        edge.batchers.wait().await;
+        let _ = publishing.await;
+        background.close();
+        background.wait().await;
+    };
+    if tokio::time::timeout(settings.shutdown_grace_ms, drained).await.is_err() {
+        give_up.cancel();
+        tracing::warn!("leaving with work undone: the outbox holds what was accepted");
+    }
+    Ok(())
+}
+
+impl Edge {
+    fn new(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Self> {
+        let servers = &settings.servers;
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let mut readiness = Readiness::default();
+        let pool = service::postgres::pool(
+            &servers.database_url,
+            "edge",
+            DATABASE_CONNECTIONS,
+            DATABASE_SESSION,
+        )
+        .context("DATABASE_URL")?;
+        let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
+        let (publish, publisher) = publisher(
+            servers.amqp_url.clone(),
+            redis.clone(),
+            metrics.clone(),
+            readiness.part("broker"),
+        );
+        let batchers = TaskTracker::new();
+        let reserver = Reserver::new(
+            redis.clone(),
+            limits(&settings.reserve),
+            publish,
+            metrics.clone(),
+            batchers.clone(),
+        );
+        let board = Board::default();
+        let feed = Feed {
+            board: board.reader(),
+            catalogue: Catalogue::default(),
+            orders: OrderReader::new(pool.clone(), redis.clone()),
+            watchers: Watchers::default(),
+            clock: reserver.clock(),
+            metrics: metrics.clone(),
+            stop,
+        };
+        let subscriber = Subscriber {
+            redis_url: servers.redis_url.clone(),
+            redis,
+            catalogue: feed.catalogue.clone(),
+            clock: feed.clock.clone(),
+            watchers: feed.watchers.clone(),
+            ready: readiness.part("redis"),
+        };
+        let (database, products) = (readiness.part("database"), readiness.part("products"));
+        let context = Arc::new(Context {
+            reserver,
+            feed,
+            metrics,
+            registry,
+            readiness,
+            allowed_origins: settings.http.allowed_origins.clone(),
+            clients: TaskTracker::new(),
+            sold_out: Context::sold_out_body(),
+        });
+        Ok(Self { context, pool, publisher, subscriber, board, database, products, batchers })
+    }
+}
+
+fn redis_pool(url: &str, settings: &ReserveSettings) -> anyhow::Result<RedisPool> {
+    let pool = RedisPoolSettings {
+        url: url.to_owned(),
+        connections_max: settings.redis_connections,
+        response_timeout: settings.redis_timeout_ms,
+    };
+    RedisPool::connect(&pool, &[&script()]).context("REDIS_URL")
+}
+
+fn limits(settings: &ReserveSettings) -> Limits {
+    Limits {
+        batch_max: usize::from(settings.batch_max),
+        // A batch of one has nothing to wait for.
+        linger_max: if settings.batch_max == 1 { Duration::ZERO } else { settings.linger_ms_max },
+        outbox_max: settings.outbox_max,
+        buy_timeout: settings.buy_timeout_ms,
+        confirm_timeout: settings.confirm_timeout_ms,
+    }
+}

@@ -1,0 +1,335 @@
+//! One WebSocket client: a reading task, and a loop that writes (RFC 6455).
+//!
+//! Owns protocol errors and their close codes. Invariant: whatever a client sends or fails to read,
+//! it costs a bounded amount of memory and nobody else notices.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::contract::feed::SettledOrder;
+use domain::contract::rfc3339;
+use domain::contract::socket::{CLIENT_MESSAGE_BYTES_MAX, ClientMessage, PROTOCOL, ServerMessage};
+use domain::{OrderStatus, ReservationId};
+use fastwebsockets::{
+    Frame, OpCode, Payload, Role, WebSocket, WebSocketError, WebSocketRead, WebSocketWrite,
+};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::board::BoardReader;
+use super::view::with_views;
+use super::watchers::Watchers;
+use crate::metrics::Metrics;
+use crate::read::{Catalogue, OrderReader};
+use crate::reserve::RedisClock;
+
+/// Silence for longer means trouble, so something is said this often.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A client that reads nothing for this long is dropped.
+const WRITE_MAX: Duration = Duration::from_secs(5);
+/// A client that has not answered pings for this long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// Orders one client may wait for at once.
+const WATCHES_MAX: usize = 8;
+/// How often a watched order is looked for, should the feed have missed it.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Messages a client may send in a row without being read: more is a flood.
+const INBOX_MAX: usize = 32;
+
+/// What every client needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// Stock.
+    pub board: BoardReader,
+    /// Names and prices.
+    pub catalogue: Catalogue,
+    /// Orders.
+    pub orders: OrderReader,
+    /// Who waits for which order.
+    pub watchers: Watchers,
+    /// Redis time.
+    pub clock: Arc<RedisClock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Closes every client.
+    pub stop: CancellationToken,
+}
+
+impl Feed {
+    /// Redis time, or this machine's before Redis was ever heard of.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.at(Instant::now()).unwrap_or_else(|| {
+            let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+}
+
+type Stream = TokioIo<Upgraded>;
+
+/// What the reading task tells the writing loop.
+enum Inbound {
+    Message(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong,
+    /// Close with this code; 1000 answers the client's own close.
+    Close(u16),
+}
+
+/// Serves one upgraded connection until it ends.
+pub async fn serve_client(feed: Feed, upgraded: Upgraded) {
+    static CLIENTS: AtomicU64 = AtomicU64::new(0);
+    let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Server);
+    socket.set_max_message_size(CLIENT_MESSAGE_BYTES_MAX);
+    socket.set_auto_close(false);
+    socket.set_auto_pong(false);
+    let (reader, writer) = socket.split(tokio::io::split);
+    let (inbound, inbox) = mpsc::channel(INBOX_MAX);
+    let reading = tokio::spawn(read_all(reader, inbound));
+    feed.metrics.ws_clients.inc();
+    let (news, settled) = mpsc::channel(WATCHES_MAX);
+    let mut client = Client {
+        id: CLIENTS.fetch_add(1, Ordering::Relaxed),
+        feed,
+        writer,
+        seen: 0,
+        watches: HashSet::new(),
+        news,
+    };
+    if let Ok(code) = client.converse(inbox, settled).await {
+        let _ = client.write(Frame::close(code, b"")).await;
+    }
+    for order in &client.watches {
+        client.feed.watchers.remove(*order, client.id);
+    }
+    client.feed.metrics.ws_clients.dec();
+    reading.abort();
+}
+
+/// Reads until the client closes, breaks the protocol, or floods.
+async fn read_all(mut reader: WebSocketRead<ReadHalf<Stream>>, inbound: mpsc::Sender<Inbound>) {
+    loop {
+        // Nothing is sent from here: the writing loop answers pings and closes.
+        let mut send = |_: Frame<'_>| async { Ok::<_, WebSocketError>(()) };
+        let event = match reader.read_frame(&mut send).await {
+            Ok(frame) => judge_frame(&frame),
+            Err(error) => match close_code(&error) {
+                Some(code) => Inbound::Close(code),
+                None => return,
+            },
+        };
+        let last = matches!(event, Inbound::Close(_));
+        match inbound.try_send(event) {
+            Ok(()) if !last => {}
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                // 1008: more in a row than anyone needs to send.
+                let _ = inbound.send(Inbound::Close(1008)).await;
+                return;
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+        }
+    }
+}
+
+fn judge_frame(frame: &Frame<'_>) -> Inbound {
+    match frame.opcode {
+        OpCode::Text if frame.fin => Inbound::Message(frame.payload.to_vec()),
+        OpCode::Ping => Inbound::Ping(frame.payload.to_vec()),
+        OpCode::Pong => Inbound::Pong,
+        OpCode::Close if frame.payload.len() == 1 => Inbound::Close(1002),
+        OpCode::Close => Inbound::Close(1000),
+        OpCode::Binary => Inbound::Close(1003),
+        // Every message is small, so fragments are not taken; a stray continuation is an error.
+        OpCode::Text => Inbound::Close(1008),
+        OpCode::Continuation => Inbound::Close(1002),
+    }
+}
+
+/// The close code a broken protocol deserves; `None` when there is nobody to tell.
+fn close_code(error: &WebSocketError) -> Option<u16> {
+    match error {
+        WebSocketError::FrameTooLarge => Some(1009),
+        WebSocketError::InvalidUTF8 => Some(1007),
+        WebSocketError::UnexpectedEOF
+        | WebSocketError::ConnectionClosed
+        | WebSocketError::IoError(_)
+        | WebSocketError::HTTPError(_) => None,
+        _ => Some(1002),
+    }
+}
+
+struct Client {
+    id: u64,
+    feed: Feed,
+    writer: WebSocketWrite<WriteHalf<Stream>>,
+    /// Number of the last change sent.
+    seen: u64,
+    watches: HashSet<ReservationId>,
+    news: mpsc::Sender<SettledOrder>,
+}
+
+/// The connection cannot be written to.
+struct Gone;
+
+impl Client {
+    /// Runs to the end; the close code to send, unless nobody listens any more.
+    async fn converse(
+        &mut self,
+        mut inbox: mpsc::Receiver<Inbound>,
+        mut settled: mpsc::Receiver<SettledOrder>,
+    ) -> Result<u16, Gone> {
+        let stop = self.feed.stop.clone();
+        let mut changes = self.feed.board.changes();
+        self.greet().await?;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.reset();
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                event = inbox.recv() => {
+                    heard = Instant::now();
+                    match event {
+                        None => return Err(Gone),
+                        Some(Inbound::Close(code)) => return Ok(code),
+                        Some(Inbound::Pong) => {}
+                        Some(Inbound::Ping(data)) => {
+                            self.write(Frame::pong(Payload::Owned(data))).await?;
+                        }
+                        Some(Inbound::Message(text)) => self.hear(&text).await?,
+                    }
+                }
+                changed = changes.changed() => {
+                    if changed.is_err() { return Ok(1001) }
+                    self.send_changes().await?;
+                }
+                Some(order) = settled.recv() => self.look_up(order.id).await?,
+                _ = look_again.tick(), if !self.watches.is_empty() => {
+                    for order in self.watches.iter().copied().collect::<Vec<_>>() {
+                        self.look_up(order).await?;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    if heard.elapsed() > SILENCE_MAX { return Ok(1001) }
+                    let server_time = rfc3339::from_ms(self.feed.now_ms());
+                    self.send(&ServerMessage::Heartbeat { server_time: &server_time }).await?;
+                    self.write(Frame::new(true, OpCode::Ping, None, Payload::Borrowed(b""))).await?;
+                }
+                () = stop.cancelled() => return Ok(1001),
+            }
+        }
+    }
+
+    /// Says hello and everything as it stands.
+    async fn greet(&mut self) -> Result<(), Gone> {
+        let now_ms = self.feed.now_ms();
+        let server_time = rfc3339::from_ms(now_ms);
+        self.send(&ServerMessage::Hello { protocol: PROTOCOL, server_time: &server_time }).await?;
+        let published = self.feed.board.load();
+        self.seen = published.change;
+        let products = self.feed.catalogue.load().unwrap_or_default();
+        let snapshot = with_views(products.values(), &published, now_ms, |views| {
+            ServerMessage::Snapshot { products: &views }.to_json()
+        });
+        self.write(Frame::text(Payload::Owned(snapshot))).await
+    }
+
+    /// Sends what changed since the last time, one frame a product.
+    async fn send_changes(&mut self) -> Result<(), Gone> {
+        let published = self.feed.board.load();
+        let missed = published.change.saturating_sub(self.seen).saturating_sub(1);
+        self.feed.metrics.ws_frames_skipped.inc_by(missed);
+        let seen = std::mem::replace(&mut self.seen, published.change);
+        for slot in published.slots.values().filter(|slot| slot.change > seen) {
+            let message: Bytes = slot.message.clone();
+            self.write(Frame::text(Payload::Borrowed(&message))).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, text: &[u8]) -> Result<(), Gone> {
+        let order = match serde_json::from_slice(text) {
+            Ok(ClientMessage::Watch { reservation_id }) => ReservationId::parse(&reservation_id),
+            Err(_) => None,
+        };
+        let Some(order) = order else {
+            return self.send(&ServerMessage::Error { code: "INVALID_MESSAGE" }).await;
+        };
+        if self.watches.len() >= WATCHES_MAX && !self.watches.contains(&order) {
+            return self.send(&ServerMessage::Error { code: "TOO_MANY_WATCHES" }).await;
+        }
+        // Registered before it is looked up, so that an outcome in between is not missed.
+        if self.watches.insert(order) {
+            self.feed.watchers.add(order, self.id, self.news.clone());
+        }
+        self.look_up(order).await
+    }
+
+    /// Tells the client an order's outcome, if there is one.
+    async fn look_up(&mut self, order: ReservationId) -> Result<(), Gone> {
+        // A database that is away is asked again.
+        let Ok(Some(stored)) = self.feed.orders.find_settled(order).await else { return Ok(()) };
+        if stored.status == OrderStatus::Queued || !self.watches.remove(&order) {
+            return Ok(());
+        }
+        self.feed.watchers.remove(order, self.id);
+        let id = order.to_string();
+        self.send(&ServerMessage::Order {
+            reservation_id: &id,
+            status: stored.status.as_str(),
+            reason: stored.reason.as_deref(),
+        })
+        .await
+    }
+
+    async fn send(&mut self, message: &ServerMessage<'_>) -> Result<(), Gone> {
+        self.write(Frame::text(Payload::Owned(message.to_json()))).await
+    }
+
+    async fn write(&mut self, frame: Frame<'_>) -> Result<(), Gone> {
+        match tokio::time::timeout(WRITE_MAX, self.writer.write_frame(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(fin: bool, opcode: OpCode, payload: &'static [u8]) -> Frame<'static> {
+        Frame::new(fin, opcode, None, Payload::Borrowed(payload))
+    }
+
+    #[track_caller]
+    fn closes_with(event: &Inbound, expected: u16) {
+        assert!(matches!(event, Inbound::Close(code) if *code == expected));
+    }
+
+    #[test]
+    fn a_broken_protocol_is_answered_with_the_right_code() {
+        closes_with(&judge_frame(&frame(true, OpCode::Continuation, b"")), 1002);
+        closes_with(&judge_frame(&frame(false, OpCode::Text, b"")), 1008);
+        closes_with(&judge_frame(&frame(true, OpCode::Binary, b"x")), 1003);
+        closes_with(&judge_frame(&frame(true, OpCode::Close, b"x")), 1002);
+        closes_with(&judge_frame(&frame(true, OpCode::Close, b"\x03\xe8")), 1000);
+        assert_eq!(close_code(&WebSocketError::FrameTooLarge), Some(1009));
+        assert_eq!(close_code(&WebSocketError::InvalidUTF8), Some(1007));
+        assert_eq!(close_code(&WebSocketError::ReservedBitsNotZero), Some(1002));
+        assert_eq!(close_code(&WebSocketError::UnexpectedEOF), None);
+    }
+
+    #[test]
+    fn a_whole_text_frame_is_a_message() {
+        let event = judge_frame(&frame(true, OpCode::Text, b"{}"));
+        assert!(matches!(event, Inbound::Message(text) if text == b"{}"));
+    }
+}

@@ -1,0 +1,174 @@
+//! `POST /api/buy`: from a body to an answer.
+//!
+//! Owns the words a buyer is told; leaves the decision to `reserve`.
+//! Invariant: an answer below 500 other than 202 means that this request reserved nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::contract::buy::{BODY_BYTES_MAX, BuyError, BuyRequest, Queued};
+use domain::contract::order_view::status_url;
+use domain::contract::problem::{Code, Problem};
+use domain::contract::rfc3339;
+use domain::{Holder, ReservationId, Reserved};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Request, StatusCode};
+use uuid::Uuid;
+
+use super::Context;
+use super::answer::{Answer, json, refuse, refuse_because, refuse_raw, refuse_with};
+use super::checks::check_json;
+use crate::reserve::{self, ReserveError};
+
+/// How long a body may take: it has a hundred bytes.
+const BODY_MAX: Duration = Duration::from_secs(5);
+
+/// A refusal that is the same for everyone, or what makes it not so.
+enum Told {
+    Queued(Answer),
+    Refused(Code, Answer),
+}
+
+/// Answers one press of Buy.
+pub(super) async fn buy<B>(context: &Context, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let started = Instant::now();
+    let told = match decide(context, request).await {
+        Ok(told) => told,
+        Err((code, answer)) => Told::Refused(code, answer),
+    };
+    context.metrics.buy_seconds.observe(started.elapsed().as_secs_f64());
+    match told {
+        Told::Queued(answer) => {
+            context.metrics.count_accepted();
+            answer
+        }
+        Told::Refused(code, answer) => {
+            context.metrics.count_refused(code);
+            answer
+        }
+    }
+}
+
+async fn decide<B>(context: &Context, request: Request<B>) -> Result<Told, (Code, Answer)>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let plain = |code: Code| (code, refuse(code));
+    check_json(request.headers()).map_err(|(code, why)| (code, refuse_because(code, why)))?;
+    let body = read_body(request).await.map_err(plain)?;
+    let order = BuyRequest::parse(&body).map_err(|error| refuse_body(&error))?;
+    match context.feed.catalogue.lists(order.product) {
+        None => return Err(plain(Code::Unavailable)),
+        Some(false) => return Err(plain(Code::UnknownProduct)),
+        Some(true) => {}
+    }
+    let candidate = ReservationId(Uuid::now_v7());
+    let reserving = context.reserver.reserve(order.product, order.user, order.quantity, candidate);
+    match reserving.await {
+        Ok(answer) => Ok(tell(context, &order, answer)),
+        Err(ReserveError::Unavailable) => Err(plain(Code::Unavailable)),
+        Err(ReserveError::OutcomeUnknown) => Err(plain(Code::OutcomeUnknown)),
+    }
+}
+
+/// Reads a body of at most 4 KiB, chunked or not, in bounded time.
+async fn read_body<B>(request: Request<B>) -> Result<Bytes, Code>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX));
+    match tokio::time::timeout(BODY_MAX, body.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Code::PayloadTooLarge),
+        Ok(Err(_)) => Err(Code::BadRequest),
+        Err(_) => Err(Code::RequestTimeout),
+    }
+}
+
+fn refuse_body(error: &BuyError) -> (Code, Answer) {
+    match error {
+        BuyError::InvalidJson(detail) => {
+            (Code::InvalidJson, refuse_because(Code::InvalidJson, detail))
+        }
+        BuyError::InvalidField { field, problem } => {
+            let code = Code::InvalidField;
+            let detail = format!("{field} {problem}");
+            let problem =
+                Problem { detail: Some(&detail), field: Some(field), ..Problem::new(code) };
+            (code, refuse_with(code, &problem))
+        }
+    }
+}
+
+fn tell(context: &Context, order: &BuyRequest, answer: reserve::Answer) -> Told {
+    let refused = |code: Code| Told::Refused(code, refuse(code));
+    match answer.reserved {
+        Reserved::Accepted(holder) => Told::Queued(queued(order, &holder, answer.available)),
+        Reserved::AlreadyPurchased(holder) => already_purchased(order, &holder),
+        Reserved::SoldOut => {
+            Told::Refused(Code::SoldOut, refuse_raw(Code::SoldOut, context.sold_out.clone()))
+        }
+        Reserved::NotEnough { available } => {
+            let code = Code::NotEnough;
+            let problem = Problem { available: Some(available), ..Problem::new(code) };
+            Told::Refused(code, refuse_with(code, &problem))
+        }
+        Reserved::NotStarted => not_started(context, order),
+        Reserved::Paused => refused(Code::SalePaused),
+        Reserved::Ended => refused(Code::SaleEnded),
+        Reserved::OverLimit => {
+            let code = Code::InvalidField;
+            let detail = Some("quantity is more than one buyer may have");
+            let problem = Problem { detail, field: Some("quantity"), ..Problem::new(code) };
+            Told::Refused(code, refuse_with(code, &problem))
+        }
+        Reserved::Overloaded => refused(Code::Unavailable),
+    }
+}
+
+/// The `202` of a reservation that was just made.
+fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
+    let id = holder.id.to_string();
+    let url = status_url(holder.id, order.product, order.user);
+    let body = Queued {
+        status: "queued",
+        reservation_id: &id,
+        product_id: order.product.get(),
+        quantity: holder.quantity.units(),
+        position: holder.seq.0,
+        available,
+        status_url: &url,
+        replayed: false,
+    };
+    let mut answer = json(StatusCode::ACCEPTED, body.to_json());
+    if let Ok(location) = HeaderValue::from_str(&url) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    answer
+}
+
+fn already_purchased(order: &BuyRequest, holder: &Holder) -> Told {
+    let code = Code::AlreadyPurchased;
+    let id = holder.id.to_string();
+    let url = status_url(holder.id, order.product, order.user);
+    let problem =
+        Problem { reservation_id: Some(&id), status_url: Some(&url), ..Problem::new(code) };
+    Told::Refused(code, refuse_with(code, &problem))
+}
+
+fn not_started(context: &Context, order: &BuyRequest) -> Told {
+    let code = Code::SaleNotStarted;
+    let published = context.feed.board.load();
+    let opens_at = published.slots.get(&order.product).and_then(|s| s.frame.window.opens_at_ms);
+    let opens_at = opens_at.map(rfc3339::from_ms);
+    let problem = Problem { opens_at: opens_at.as_deref(), ..Problem::new(code) };
+    Told::Refused(code, refuse_with(code, &problem))
+}

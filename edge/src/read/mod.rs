@@ -1,0 +1,7 @@
+//! Reading: what is on sale, and what became of an order. Changes nothing.
+
+mod catalogue;
+mod orders;
+
+pub use catalogue::{Catalogue, Product};
+pub use orders::{OrderReader, ReadError, StoredOrder};

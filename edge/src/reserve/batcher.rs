@@ -1,0 +1,210 @@
+//! The loop of one product: gather requests, call the script, hand over what was accepted.
+//!
+//! Invariant: a call whose outcome is unknown is repeated with the same candidate ids only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::contract::keys;
+use domain::contract::order_message::{OrderBatch, QueuedOrder};
+use domain::{ProductId, Reserved};
+use redis::Cmd;
+use service::redis_pool::{LoadedScript, RedisCallError, RedisPool};
+use tokio::sync::mpsc;
+
+use super::clock::RedisClock;
+use super::linger::Pace;
+use super::reply::{Decided, Reply, decode};
+use super::{Answer, Limits, Request, ReserveError};
+use crate::metrics::Metrics;
+use crate::publish::PublishHandle;
+
+/// Pause before a call is repeated: a sale that is being vouched for opens within some 100 ms.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// Everything one product's loop needs.
+pub(super) struct Batcher {
+    pub(super) product: ProductId,
+    pub(super) redis: RedisPool,
+    pub(super) script: LoadedScript,
+    pub(super) limits: Limits,
+    pub(super) publish: PublishHandle,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Arc<RedisClock>,
+}
+
+impl Batcher {
+    /// Runs until every sender is gone and nothing waits.
+    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Request>) {
+        let mut pace = Pace::default();
+        let batch_max = self.limits.batch_max;
+        while let Some(first) = inbox.recv().await {
+            let mut batch = Vec::with_capacity(batch_max.min(64));
+            batch.push(first);
+            take_waiting(&mut inbox, &mut batch, batch_max);
+            let linger = pace.linger(batch.len(), batch_max, self.limits.linger_max);
+            if !linger.is_zero() {
+                tokio::time::sleep(linger).await;
+                take_waiting(&mut inbox, &mut batch, batch_max);
+            }
+            pace.note(batch.len(), Instant::now());
+            self.decide(batch).await;
+        }
+    }
+
+    async fn decide(&self, batch: Vec<Request>) {
+        let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
+        let Some(oldest) = batch.iter().map(|request| request.arrived).min() else { return };
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 requests")]
+        self.metrics.reserve_batch.observe(batch.len() as f64);
+        match self.call_until(&batch, oldest + self.limits.buy_timeout).await {
+            Ok(decided) => self.answer(batch, decided),
+            Err(error) => {
+                for request in batch {
+                    let _ = request.reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Calls the script until it decides or `deadline` passes.
+    async fn call_until(
+        &self,
+        batch: &[Request],
+        deadline: Instant,
+    ) -> Result<Decided, ReserveError> {
+        let mut may_have_run = false;
+        loop {
+            match self.call_once(batch, deadline).await {
+                Ok(Some(Reply::Decided(decided))) => return Ok(decided),
+                // Closed or stale: this call reserved nothing.
+                Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
+                Ok(None) => return Err(ReserveError::OutcomeUnknown),
+                Err(RedisCallError::NotSent(_)) => {}
+                Err(RedisCallError::Unknown(_)) => may_have_run = true,
+                Err(RedisCallError::Refused(error)) => {
+                    tracing::debug!(%error, "redis refused a reservation");
+                }
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(match may_have_run {
+                    true => ReserveError::OutcomeUnknown,
+                    false => ReserveError::Unavailable,
+                });
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn call_once(
+        &self,
+        batch: &[Request],
+        deadline: Instant,
+    ) -> Result<Option<Reply>, RedisCallError> {
+        let deadline_ms = match self.clock.at(deadline) {
+            Some(deadline_ms) => deadline_ms,
+            None => self.learn_time(deadline).await?,
+        };
+        let command = self.command(batch, deadline_ms);
+        let value = self.redis.call(&self.script, &command).await?;
+        let received = Instant::now();
+        let reply = decode(&value, batch.len());
+        match &reply {
+            Some(
+                Reply::Decided(Decided { redis_ms, .. })
+                | Reply::Closed { redis_ms }
+                | Reply::Stale { redis_ms },
+            ) => self.clock.learn(*redis_ms, received),
+            None => tracing::error!(reply = ?value, "reserve.lua replied in another shape"),
+        }
+        Ok(reply)
+    }
+
+    /// Asks Redis for its time once, before the first call; the deadline in that time.
+    async fn learn_time(&self, deadline: Instant) -> Result<i64, RedisCallError> {
+        let value = self.redis.query(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (i64, i64) = redis::from_redis_value(value)
+            .map_err(|error| RedisCallError::Refused(error.into()))?;
+        self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());
+        Ok(self.clock.at(deadline).unwrap_or(0))
+    }
+
+    fn command(&self, batch: &[Request], deadline_ms: i64) -> Cmd {
+        let (sale, buyers, outbox) =
+            (keys::sale(self.product), keys::buyers(self.product), keys::outbox(self.product));
+        let mut command = self.script.command(&[&sale, &buyers, &outbox]);
+        command.arg(deadline_ms).arg(self.limits.outbox_max);
+        let mut id = [0; 36];
+        for request in batch {
+            command
+                .arg(request.user.get())
+                .arg(request.quantity.units())
+                .arg(&*request.candidate.0.hyphenated().encode_lower(&mut id));
+        }
+        command
+    }
+
+    /// Answers refusals at once, and acceptances when the broker has them, or soon enough.
+    fn answer(&self, batch: Vec<Request>, decided: Decided) {
+        let available = decided.available;
+        let mut accepted = Vec::new();
+        let mut orders = Vec::new();
+        for (request, reserved) in batch.into_iter().zip(decided.answers) {
+            let answer = Answer { reserved, available };
+            if let Reserved::Accepted(holder) = reserved {
+                orders.push(QueuedOrder {
+                    id: holder.id,
+                    user: request.user,
+                    quantity: holder.quantity,
+                    seq: holder.seq,
+                });
+                accepted.push((request.reply, answer));
+            } else {
+                let _ = request.reply.send(Ok(answer));
+            }
+        }
+        if orders.is_empty() {
+            return;
+        }
+        let confirmed = self.publish.submit(OrderBatch {
+            outbox_id: decided.outbox_id,
+            product: self.product,
+            epoch: decided.epoch,
+            reserved_at_ms: decided.redis_ms,
+            orders,
+        });
+        let confirm_timeout = self.limits.confirm_timeout;
+        let tell = move || {
+            for (reply, answer) in accepted {
+                let _ = reply.send(Ok(answer));
+            }
+        };
+        match confirmed {
+            None => tell(),
+            Some(confirmed) => {
+                tokio::spawn(async move {
+                    // Late or unknown: the outbox holds the order, so the promise stands.
+                    let _ = tokio::time::timeout(confirm_timeout, confirmed).await;
+                    tell();
+                });
+            }
+        }
+    }
+}
+
+fn take_waiting(inbox: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>, batch_max: usize) {
+    while batch.len() < batch_max {
+        let Ok(request) = inbox.try_recv() else { return };
+        batch.push(request);
+    }
+}
+
+/// Tells requests that waited past their deadline; the rest.
+fn turn_away_late(batch: Vec<Request>, timeout: Duration, now: Instant) -> Vec<Request> {
+    let (late, rest): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|request| now >= request.arrived + timeout);
+    for request in late {
+        let _ = request.reply.send(Err(ReserveError::Unavailable));
+    }
+    rest
+}

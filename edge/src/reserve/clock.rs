@@ -1,0 +1,62 @@
+//! Redis time as an edge knows it, learned from replies.
+//!
+//! Invariant: the estimate is never later than Redis itself, so a deadline sent to Redis is never
+//! later than meant. It is taken when a reply arrives, after Redis read its clock.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+/// No reply was seen yet.
+const UNKNOWN: i64 = i64::MIN;
+
+/// Maps this process's monotonic clock to Redis time.
+#[derive(Debug)]
+pub struct RedisClock {
+    base: Instant,
+    /// Redis time, ms since the Unix epoch, at `base`.
+    at_base_ms: AtomicI64,
+}
+
+impl RedisClock {
+    /// A clock that knows nothing yet.
+    pub fn new(base: Instant) -> Self {
+        Self { base, at_base_ms: AtomicI64::new(UNKNOWN) }
+    }
+
+    /// Learns from a reply that carried `redis_ms` and arrived at `received`.
+    pub fn learn(&self, redis_ms: i64, received: Instant) {
+        self.at_base_ms.store(redis_ms - self.since_base_ms(received), Ordering::Relaxed);
+    }
+
+    /// Redis time at an instant, in ms since the Unix epoch; `None` before the first reply.
+    pub fn at(&self, instant: Instant) -> Option<i64> {
+        match self.at_base_ms.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            at_base_ms => Some(at_base_ms + self.since_base_ms(instant)),
+        }
+    }
+
+    fn since_base_ms(&self, instant: Instant) -> i64 {
+        i64::try_from(instant.saturating_duration_since(self.base).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_mapped_and_never_later_than_meant() {
+        let base = Instant::now();
+        let clock = RedisClock::new(base);
+        assert_eq!(clock.at(base), None);
+        // Redis read its clock at 10 ms; the reply took another 40 ms.
+        clock.learn(1_000_010, base + Duration::from_millis(50));
+        let true_redis_ms_at_one_second = 1_001_000;
+        let mapped = clock.at(base + Duration::from_secs(1)).unwrap();
+        assert_eq!(mapped, 1_000_960);
+        assert!(mapped <= true_redis_ms_at_one_second);
+    }
+}

@@ -1,0 +1,91 @@
+//! Bytes on the wire: accepts connections, speaks HTTP/1.1 (RFC 9112), drains on shutdown.
+//!
+//! Owns connections and their limits; leaves requests to `http`.
+//! Invariant: on shutdown no request that was read goes unanswered within the grace period.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::{Context, respond};
+
+/// Longer than nginx keeps an idle upstream connection (20 s), as it does not repeat a POST whose
+/// connection the edge closed meanwhile. A header that trickles in is cut off after it, too.
+const HEADER_MAX: Duration = Duration::from_secs(75);
+/// Bytes of one request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of one request.
+const HEADERS_MAX: usize = 100;
+/// Pause after an accept failed: most likely out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `listener` until `stop`, then waits for the answers under way.
+pub async fn run(
+    listener: TcpListener,
+    context: Arc<Context>,
+    connections_max: usize,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(connections_max));
+    let connections = TaskTracker::new();
+    loop {
+        let permit = tokio::select! {
+            permit = permits.clone().acquire_owned() => permit,
+            () = stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (context, stop) = (context.clone(), stop.clone());
+                connections.spawn(async move {
+                    serve(stream, context, stop).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve(stream: TcpStream, context: Arc<Context>, stop: CancellationToken) {
+    // Answers are small and whole: waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let context = context.clone();
+        async move { Ok::<_, Infallible>(respond(context, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // A client that breaks off, or speaks something else, is its own affair.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Everything the edge can be told, from flags or the environment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use service::settings::{LogSettings, ServerSettings, parse_ms};
+
+/// Answers buyers of a flash sale over HTTP and shows the stock over WebSocket.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "edge", version, about)]
+pub struct Settings {
+    /// The three servers.
+    #[command(flatten)]
+    pub servers: ServerSettings,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// HTTP and WebSocket.
+    #[command(flatten)]
+    pub http: HttpSettings,
+    /// Reserving and publishing.
+    #[command(flatten)]
+    pub reserve: ReserveSettings,
+    /// Threads that run tasks
+    #[arg(long, env = "EDGE_WORKER_THREADS", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub worker_threads: u16,
+    /// Time from a stop signal to leaving with work undone, ms
+    #[arg(long, env = "EDGE_SHUTDOWN_GRACE_MS", default_value = "10000", value_parser = parse_ms)]
+    pub shutdown_grace_ms: Duration,
+}
+
+/// HTTP and WebSocket.
+#[derive(Debug, Clone, Args)]
+pub struct HttpSettings {
+    /// Where the edge listens
+    #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:8081")]
+    pub http_addr: SocketAddr,
+    /// Origins whose pages may open a WebSocket besides this host's own, comma-separated
+    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// Connections at once; more wait in the listen backlog
+    #[arg(long, env = "EDGE_CONNECTIONS_MAX", default_value_t = 16384,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections_max: u32,
+}
+
+/// Reserving and publishing.
+#[derive(Debug, Clone, Args)]
+pub struct ReserveSettings {
+    /// Requests that share one call to Redis at most
+    #[arg(long, env = "EDGE_BATCH_MAX", default_value_t = 256,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub batch_max: u16,
+    /// Longest time a request waits for others under load, ms
+    #[arg(long, env = "EDGE_LINGER_MS_MAX", default_value = "3", value_parser = parse_ms)]
+    pub linger_ms_max: Duration,
+    /// Batches that may wait for the broker in Redis before buyers are turned away
+    #[arg(long, env = "EDGE_OUTBOX_MAX", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub outbox_max: u32,
+    /// Connections to Redis at most
+    #[arg(long, env = "EDGE_REDIS_CONNECTIONS", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub redis_connections: u32,
+    /// Time one answer of Redis may take, ms
+    #[arg(long, env = "EDGE_REDIS_TIMEOUT_MS", default_value = "250", value_parser = parse_ms)]
+    pub redis_timeout_ms: Duration,
+    /// Time a request may wait for a reservation before it is told 503, ms
+    #[arg(long, env = "EDGE_BUY_TIMEOUT_MS", default_value = "1000", value_parser = parse_ms)]
+    pub buy_timeout_ms: Duration,
+    /// Time a reserved request waits for the broker's confirm before it is told 202 anyway, ms
+    #[arg(long, env = "EDGE_CONFIRM_TIMEOUT_MS", default_value = "1000", value_parser = parse_ms)]
+    pub confirm_timeout_ms: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Settings::command().debug_assert();
+    }
+}

@@ -1,0 +1,144 @@
+//! The settler program against real servers: poison, redelivery, the relay, starting in any order.
+
+use domain::contract::order_message;
+use domain::contract::{keys, topology};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+use service::redis_pool::LoadedScript;
+use settler::consume::broker::TOPOLOGY;
+use stack::{Server, Stack, StackOptions};
+
+use crate::fixture::{Servers, batch, id, order, product, wait_until};
+
+const RESERVE: &str = include_str!("../../../lua/reserve.lua");
+
+/// A whole stack without edges: servers, a migrated database with the demo sale, one settler.
+async fn settling(stock: i64) -> (Servers, Channel) {
+    let options = StackOptions { edges: 0, settlers: 1, stock, ..StackOptions::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let pool = service::postgres::pool(stack.database_url(), "test", 4, "").unwrap();
+    let connection = service::amqp::connect(stack.amqp_url(), "test").await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    service::amqp::declare(&channel, &TOPOLOGY).await.unwrap();
+    (Servers { stack, pool }, channel)
+}
+
+async fn publish(channel: &Channel, body: &[u8]) {
+    let confirm = channel
+        .basic_publish(
+            topology::EXCHANGE.into(),
+            topology::ROUTING_KEY.into(),
+            BasicPublishOptions::default(),
+            body,
+            BasicProperties::default().with_delivery_mode(2),
+        )
+        .await
+        .unwrap();
+    confirm.await.unwrap();
+}
+
+#[tokio::test]
+async fn poison_goes_to_the_dead_letters_and_good_orders_are_settled() {
+    let (servers, channel) = settling(100).await;
+    channel.queue_purge(topology::DEAD_QUEUE.into(), QueuePurgeOptions::default()).await.unwrap();
+    for n in 1..=50_u32 {
+        let orders = [order(u128::from(n), i64::from(n), i64::from(n))];
+        publish(&channel, &order_message::encode([&batch(1, &orders)])).await;
+        if n == 25 {
+            publish(&channel, b"{\"v\":1,\"batches\":\"poison\"}").await;
+        }
+    }
+    wait_until("50 orders are settled", || async {
+        servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 50
+    })
+    .await;
+    let mut dead = None;
+    wait_until("the poison is a dead letter", || {
+        let channel = channel.clone();
+        let slot = &mut dead;
+        async move {
+            let options = BasicGetOptions { no_ack: true };
+            *slot = channel.basic_get(topology::DEAD_QUEUE.into(), options).await.unwrap();
+            slot.is_some()
+        }
+    })
+    .await;
+    let dead = dead.unwrap();
+    assert_eq!(dead.delivery.data, b"{\"v\":1,\"batches\":\"poison\"}");
+    let headers: &FieldTable = dead.delivery.properties.headers().as_ref().unwrap();
+    let reason = headers.inner().get(topology::DEAD_REASON_HEADER).unwrap();
+    let AMQPValue::LongString(reason) = reason else { panic!("{reason:?}") };
+    assert!(reason.to_string().contains("not an order message"), "{reason}");
+    let options = BasicGetOptions { no_ack: true };
+    let more = channel.basic_get(topology::DEAD_QUEUE.into(), options).await.unwrap();
+    assert!(more.is_none(), "only the poison is dead");
+    servers.assert_ledger_adds_up().await;
+    servers.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_dead_edge_left_in_the_outbox_is_relayed_and_settled() {
+    let (servers, _channel) = settling(10).await;
+    let redis = servers.redis();
+    let script = LoadedScript::new(RESERVE);
+    let (sale, buyers, outbox) =
+        (keys::sale(product()), keys::buyers(product()), keys::outbox(product()));
+    // What an edge does before it dies: reserve, and nothing else.
+    let mut command = script.command(&[&sale, &buyers, &outbox]);
+    command.arg(i64::MAX).arg(100).arg(101).arg(1).arg(id(1).to_string());
+    redis.call(&script, &command).await.unwrap();
+    wait_until("the order is confirmed", || async {
+        servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 1
+    })
+    .await;
+    wait_until("the outbox is empty", || async {
+        let mut length = redis::cmd("XLEN");
+        length.arg(&outbox);
+        redis.query(&length).await.unwrap() == redis::Value::Int(0)
+    })
+    .await;
+    servers.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_settler_killed_with_orders_in_the_queue_settles_each_once() {
+    let (servers, channel) = settling(1_000).await;
+    for round in 0..5_u32 {
+        for n in 1..=100_u32 {
+            let number = round * 100 + n;
+            let orders = [order(u128::from(number), i64::from(number), i64::from(number))];
+            publish(&channel, &order_message::encode([&batch(1, &orders)])).await;
+        }
+        servers.stack.kill("settler-1", "KILL").await.unwrap();
+    }
+    wait_until("500 orders are settled", || async {
+        servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 500
+    })
+    .await;
+    assert_eq!(servers.number("SELECT stock FROM products").await, 500);
+    servers.assert_ledger_adds_up().await;
+    servers.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn redis_killed_or_emptied_is_vouched_for_again() {
+    let (servers, _channel) = settling(10).await;
+    let redis = servers.redis();
+    let vouch = || async {
+        let mut get = redis::cmd("HGET");
+        get.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD);
+        let reply = redis.query(&get).await.ok()?;
+        redis::from_redis_value::<Option<String>>(reply).ok()?
+    };
+    let first = vouch().await.expect("the stack was ready, so the sale was open");
+    servers.stack.kill("redis", "KILL").await.unwrap();
+    wait_until("the restarted node is vouched for", || async {
+        vouch().await.is_some_and(|replid| replid != first)
+    })
+    .await;
+    redis.query(&redis::cmd("FLUSHALL")).await.unwrap();
+    wait_until("the emptied node is vouched for", || async { vouch().await.is_some() }).await;
+    let _ = Server::Redis;
+    servers.stack.shutdown().await;
+}
