@@ -48,7 +48,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root && !sudo_works() {
         bail!(
-            "these servers are missing; install them, then try again:\n\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}\n"
+            "these servers are missing; install them, then try again:\n\n  \
+             sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}\n"
         );
     }
     crate::cli::say(&format!("installing {list}"));
