@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
-use domain::{ProductId, Quantity, Reserved, ReservationId, UserId};
+use domain::{ProductId, Quantity, ReservationId, Reserved, UserId};
 use redis::{ErrorKind, ServerErrorKind};
 use service::redis_pool::RedisCallError;
 use tokio::sync::{mpsc, oneshot};
@@ -104,8 +104,7 @@ impl Batcher {
         };
         let command = call::command(script, &self.keys, deadline_ms, limits.outbox_max, batch);
         let value = redis.call(script, &command).await.map_err(|error| classify(&error))?;
-        let (redis_ms, reply) =
-            call::decode(&value, batch.len()).map_err(CallError::Malformed)?;
+        let (redis_ms, reply) = call::decode(&value, batch.len()).map_err(CallError::Malformed)?;
         clock.learn(redis_ms, Instant::now());
         Ok((redis_ms, reply))
     }

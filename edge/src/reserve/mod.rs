@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use domain::{ProductId, Quantity, Reserved, ReservationId, UserId};
+use domain::{ProductId, Quantity, ReservationId, Reserved, UserId};
 use redis::Value;
 use service::backoff::Backoff;
 use service::readiness::Part;
@@ -118,11 +118,7 @@ pub struct Reserver {
 impl Reserver {
     /// Starts nothing yet; a product's batcher starts with its first request.
     pub fn new(shared: Shared) -> Self {
-        Self {
-            shared: Arc::new(shared),
-            inboxes: ArcSwap::default(),
-            starting: Mutex::new(()),
-        }
+        Self { shared: Arc::new(shared), inboxes: ArcSwap::default(), starting: Mutex::new(()) }
     }
 
     /// Redis time.
@@ -192,11 +188,18 @@ fn read_time(value: &Value) -> Option<i64> {
 }
 
 /// Keeps the clock and the readiness of Redis up to date until `stop`.
-pub async fn watch_redis(redis: RedisPool, clock: RedisClock, ready: Part, stop: CancellationToken) {
+pub async fn watch_redis(
+    redis: RedisPool,
+    clock: RedisClock,
+    ready: Part,
+    stop: CancellationToken,
+) {
     let mut backoff = Backoff::for_connection();
     loop {
         let result = learn_time(&redis, &clock).await;
-        if ready.get() && let Err(error) = &result {
+        if ready.get()
+            && let Err(error) = &result
+        {
             tracing::warn!(%error, "redis is away");
         }
         ready.set(result.is_ok());

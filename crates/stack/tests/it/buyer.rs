@@ -1,0 +1,100 @@
+//! Buyers as the system meets them: over HTTP through nginx, over WebSocket, and what PostgreSQL
+//! says of them afterwards.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use stack::Stack;
+use tokio::net::TcpStream;
+use tokio_postgres::NoTls;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_default()
+    }
+}
+
+/// Sends one request to `http://host:port`; `None` when no answer comes back.
+pub(crate) async fn send(base: &str, request: Request<Full<Bytes>>) -> Option<Answer> {
+    let authority = base.strip_prefix("http://")?;
+    let stream = TcpStream::connect(authority).await.ok()?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await.ok()?;
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.ok()?.to_bytes();
+    connection.abort();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Some(Answer { status: parts.status, headers: parts.headers, body })
+}
+
+/// `GET path`.
+pub(crate) async fn get(base: &str, path: &str) -> Option<Answer> {
+    send(base, Request::get(path).header("host", "localhost").body(Full::default()).unwrap()).await
+}
+
+/// `POST /api/buy` with any body.
+pub(crate) async fn post_buy(base: &str, body: String) -> Option<Answer> {
+    let request = Request::post("/api/buy")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::from(body))
+        .unwrap();
+    send(base, request).await
+}
+
+/// One press of Buy for one unit of product 1.
+pub(crate) async fn buy(base: &str, user: u64) -> Option<Answer> {
+    post_buy(base, format!(r#"{{"user_id":{user},"product_id":1}}"#)).await
+}
+
+/// What PostgreSQL says.
+pub(crate) struct Ledger(tokio_postgres::Client);
+
+impl Ledger {
+    pub(crate) async fn open(stack: &Stack) -> Self {
+        let (client, connection) =
+            tokio_postgres::connect(stack.database_url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        Self(client)
+    }
+
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        self.0.query_one(query, &[]).await.unwrap().get(0)
+    }
+
+    pub(crate) async fn execute(&self, statement: &str) {
+        self.0.batch_execute(statement).await.unwrap();
+    }
+
+    /// Status by reservation id, as text.
+    pub(crate) async fn orders(&self) -> BTreeMap<String, String> {
+        let query = "SELECT id::text, status FROM orders";
+        let rows = self.0.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// I1, I2 and I5: units add up, stock is not negative, nobody holds two orders.
+    pub(crate) async fn assert_adds_up(&self) {
+        let drift = "SELECT total - stock - (SELECT coalesce(sum(quantity), 0)::bigint FROM orders \
+                     WHERE status IN ('confirmed', 'held', 'paid')) FROM products WHERE id = 1";
+        assert_eq!(self.number(drift).await, 0, "I1: units appeared or vanished");
+        assert!(self.number("SELECT stock FROM products WHERE id = 1").await >= 0, "I2");
+        let twice = "SELECT count(*) FROM (SELECT user_id FROM orders WHERE status = 'confirmed' \
+                     GROUP BY user_id HAVING count(*) > 1) AS d";
+        assert_eq!(self.number(twice).await, 0, "I5: somebody holds two orders");
+    }
+}
