@@ -1,11 +1,7 @@
-//! The HTTP and WebSocket server of the flash-sale engine.
+//! The edge: answers buyers over HTTP and shows the stock over WebSocket.
 //!
-//! Owns everything between a buyer and the queue: reads requests strictly, reserves in Redis in
-//! micro-batches, publishes accepted orders with confirms, and passes the feed on. Leaves
-//! settling, vouching and relaying to the settler.
-//!
-//! Invariant: the modules import each other only along
-//! main → app → server → http, feed → reserve, publish, read.
+//! Owns micro-batching, publishing with confirms, and the feed's fan-out; leaves recording orders
+//! to the settler. Invariant: a 202 means that exactly one outcome will be recorded.
 
 pub mod app;
 pub mod feed;

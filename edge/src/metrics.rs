@@ -1,9 +1,8 @@
 //! What the edge counts. Names are those of the architecture document; no user labels.
 //!
-//! Invariant: a label's values are words of our own, so the number of series is bounded.
+//! Invariant: counting a request takes no lock: every counter it needs is resolved at start.
 
-use std::time::Duration;
-
+use domain::contract::problem::Code;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,27 +11,32 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use service::telemetry::{latency_buckets, size_buckets};
 
-/// Label of a count of buy requests.
+/// Label of answers to a buy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
-    code: &'static str,
+pub struct CodeLabel {
+    /// `ACCEPTED` or the problem's code.
+    pub code: &'static str,
 }
 
-/// Label of a histogram by stage.
+/// Label of batch sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabel {
-    stage: &'static str,
+pub struct StageLabel {
+    /// `reserve` or `publish`.
+    pub stage: &'static str,
 }
 
 /// Every metric; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    buy_requests: Family<CodeLabel, Counter>,
-    buy_seconds: Histogram,
+    accepted: Counter,
+    /// By `Code as usize`.
+    refused: Vec<Counter>,
+    /// `flashsale_buy_seconds`
+    pub buy_seconds: Histogram,
     /// `flashsale_batch_orders{stage="reserve"}`
-    pub reserve_orders: Histogram,
+    pub reserve_batch: Histogram,
     /// `flashsale_batch_orders{stage="publish"}`
-    pub publish_orders: Histogram,
+    pub publish_batch: Histogram,
     /// `flashsale_ws_clients`
     pub ws_clients: Gauge,
     /// `flashsale_ws_frames_skipped_total`
@@ -42,41 +46,62 @@ pub struct Metrics {
 impl Metrics {
     /// Creates every metric and registers it.
     pub fn register(registry: &mut Registry) -> Self {
-        let batch_orders: Family<StageLabel, Histogram> =
+        let answers: Family<CodeLabel, Counter> = Family::default();
+        let batches: Family<StageLabel, Histogram> =
             Family::new_with_constructor(|| Histogram::new(size_buckets()));
-        let stage = |stage| batch_orders.get_or_create_owned(&StageLabel { stage });
+        let answer = |code| answers.get_or_create(&CodeLabel { code }).clone();
+        let batch = |stage| batches.get_or_create(&StageLabel { stage }).clone();
         let metrics = Self {
-            buy_requests: Family::default(),
+            accepted: answer("ACCEPTED"),
+            refused: Code::ALL.iter().map(|code| answer(code.as_str())).collect(),
             buy_seconds: Histogram::new(latency_buckets()),
-            reserve_orders: stage("reserve"),
-            publish_orders: stage("publish"),
+            reserve_batch: batch("reserve"),
+            publish_batch: batch("publish"),
             ws_clients: Gauge::default(),
             ws_frames_skipped: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("flashsale");
-        registry.register(
-            "buy_requests",
-            "Answers to POST /api/buy, by code",
-            metrics.buy_requests.clone(),
-        );
-        registry.register(
-            "buy_seconds",
-            "Time from a read buy request to its answer",
-            metrics.buy_seconds.clone(),
-        );
-        registry.register("batch_orders", "Orders in a batch", batch_orders.clone());
+        registry.register("buy_requests", "Answers to a buy, by code", answers);
+        registry.register("buy_seconds", "Time to answer a buy", metrics.buy_seconds.clone());
+        registry.register("batch_orders", "Requests or orders in a batch", batches);
         registry.register("ws_clients", "Open WebSockets", metrics.ws_clients.clone());
         registry.register(
             "ws_frames_skipped",
-            "Stock changes slow clients did not see",
+            "Stock frames a slow client was spared",
             metrics.ws_frames_skipped.clone(),
         );
         metrics
     }
 
-    /// Counts one answer to a buyer.
-    pub fn count_buy(&self, code: &'static str, took: Duration) {
-        self.buy_requests.get_or_create(&CodeLabel { code }).inc();
-        self.buy_seconds.observe(took.as_secs_f64());
+    /// Counts a 202.
+    pub fn count_accepted(&self) {
+        self.accepted.inc();
+    }
+
+    /// Counts a refusal.
+    pub fn count_refused(&self, code: Code) {
+        if let Some(counter) = self.refused.get(code as usize) {
+            counter.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_counter() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.count_accepted();
+        for code in Code::ALL {
+            metrics.count_refused(*code);
+        }
+        let text = service::telemetry::encode_metrics(&registry);
+        for code in Code::ALL {
+            let line = format!("flashsale_buy_requests_total{{code=\"{}\"}} 1", code.as_str());
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
     }
 }

@@ -1,191 +1,210 @@
-//! The loop of one product: gather, call the script, answer or hand over for publishing.
+//! The loop of one product: gather requests, call the script, hand over what was accepted.
 //!
-//! It runs in a task of its own: a buyer who disconnects cannot leave a reservation half done.
-//! Invariant: every request taken from the inbox is answered exactly once, and a batch has one
-//! call in flight at most.
+//! Invariant: a call whose outcome is unknown is repeated with the same candidate ids only.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use domain::contract::keys;
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
-use domain::{ProductId, Quantity, ReservationId, Reserved, UserId};
-use redis::{ErrorKind, ServerErrorKind};
-use service::redis_pool::RedisCallError;
-use tokio::sync::{mpsc, oneshot};
+use domain::{ProductId, Reserved};
+use redis::Cmd;
+use service::redis_pool::{LoadedScript, RedisCallError, RedisPool};
+use tokio::sync::mpsc;
 
-use super::call::{self, Decided, Keys, Reply};
-use super::pace::Pace;
-use super::retry::{Next, Tries, Undecided};
-use super::{Answer, ReserveError, Shared};
+use super::clock::RedisClock;
+use super::linger::Pace;
+use super::reply::{Decided, Reply, decode};
+use super::{Answer, Limits, Request, ReserveError};
+use crate::metrics::Metrics;
+use crate::publish::PublishHandle;
 
-/// One request that waits for a call.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) user: UserId,
-    pub(super) quantity: Quantity,
-    pub(super) candidate: ReservationId,
-    pub(super) arrived: Instant,
-    pub(super) answer: oneshot::Sender<Result<Answer, ReserveError>>,
-}
+/// Pause before a call is repeated: a sale that is being vouched for opens within some 100 ms.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
-impl Waiting {
-    fn answer(self, result: Result<Answer, ReserveError>) {
-        // A buyer who went away keeps the reservation: it is queued like any other.
-        let _ = self.answer.send(result);
-    }
-}
-
-/// Serves one product until its inbox is closed and empty.
+/// Everything one product's loop needs.
 pub(super) struct Batcher {
-    product: ProductId,
-    keys: Keys,
-    shared: Arc<Shared>,
+    pub(super) product: ProductId,
+    pub(super) redis: RedisPool,
+    pub(super) script: LoadedScript,
+    pub(super) limits: Limits,
+    pub(super) publish: PublishHandle,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Arc<RedisClock>,
 }
 
 impl Batcher {
-    pub(super) fn new(product: ProductId, shared: Arc<Shared>) -> Self {
-        Self { product, keys: Keys::of(product), shared }
-    }
-
-    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Waiting>) {
-        let limits = &self.shared.limits;
+    /// Runs until every sender is gone and nothing waits.
+    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Request>) {
         let mut pace = Pace::default();
+        let batch_max = self.limits.batch_max;
         while let Some(first) = inbox.recv().await {
-            let mut batch = Vec::with_capacity(limits.batch_max);
+            let mut batch = Vec::with_capacity(batch_max.min(64));
             batch.push(first);
-            gather(&mut inbox, &mut batch, limits.batch_max);
-            let linger =
-                pace.linger(batch.len(), limits.batch_max, limits.linger_max, Instant::now());
+            take_waiting(&mut inbox, &mut batch, batch_max);
+            let linger = pace.linger(batch.len(), batch_max, self.limits.linger_max);
             if !linger.is_zero() {
-                // One sleep, not one wake-up a request: under load wake-ups are the cost.
                 tokio::time::sleep(linger).await;
-                gather(&mut inbox, &mut batch, limits.batch_max);
+                take_waiting(&mut inbox, &mut batch, batch_max);
             }
-            pace.record(batch.len(), Instant::now());
-            match self.decide(&batch).await {
-                Ok((decided, redis_ms)) => self.answer_all(batch, decided, redis_ms),
-                Err(error) => batch.into_iter().for_each(|waiting| waiting.answer(Err(error))),
-            }
+            pace.note(batch.len(), Instant::now());
+            self.decide(batch).await;
         }
     }
 
-    /// Calls the script until it decides or the oldest request's time is up.
-    async fn decide(&self, batch: &[Waiting]) -> Result<(Decided, i64), ReserveError> {
-        let deadline = batch[0].arrived + self.shared.limits.buy_timeout;
-        let mut tries = Tries::default();
-        loop {
-            if Instant::now() >= deadline {
-                return Err(tries.error());
-            }
-            let call = tokio::time::timeout_at(deadline.into(), self.call(batch, deadline));
-            let why = match call.await {
-                Ok(Ok((redis_ms, Reply::Decided(decided)))) => return Ok((decided, redis_ms)),
-                Ok(Ok((_, Reply::Closed))) => Undecided::Closed,
-                Ok(Ok((_, Reply::Stale))) => Undecided::Stale,
-                Ok(Err(CallError::Undecided(why))) => why,
-                Ok(Err(CallError::Malformed(error))) => {
-                    tracing::error!(product.id = self.product.get(), %error, "reserve.lua");
-                    return Err(ReserveError::OutcomeUnknown);
+    async fn decide(&self, batch: Vec<Request>) {
+        let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
+        let Some(oldest) = batch.iter().map(|request| request.arrived).min() else { return };
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 requests")]
+        self.metrics.reserve_batch.observe(batch.len() as f64);
+        match self.call_until(&batch, oldest + self.limits.buy_timeout).await {
+            Ok(decided) => self.answer(batch, decided),
+            Err(error) => {
+                for request in batch {
+                    let _ = request.reply.send(Err(error));
                 }
-                Err(_) => Undecided::MayHaveRun,
-            };
-            match tries.decide(why, Instant::now(), deadline) {
-                Next::Again(pause) => tokio::time::sleep(pause).await,
-                Next::GiveUp(error) => return Err(error),
             }
         }
     }
 
-    async fn call(&self, batch: &[Waiting], deadline: Instant) -> Result<(i64, Reply), CallError> {
-        let Shared { redis, script, clock, limits, .. } = &*self.shared;
-        let Some(deadline_ms) = clock.redis_ms(deadline) else {
-            super::learn_time(redis, clock).await.map_err(|_| Undecided::NotSent)?;
-            return Err(Undecided::Stale.into());
-        };
-        let command = call::command(script, &self.keys, deadline_ms, limits.outbox_max, batch);
-        let value = redis.call(script, &command).await.map_err(|error| classify(&error))?;
-        let (redis_ms, reply) = call::decode(&value, batch.len()).map_err(CallError::Malformed)?;
-        clock.learn(redis_ms, Instant::now());
-        Ok((redis_ms, reply))
+    /// Calls the script until it decides or `deadline` passes.
+    async fn call_until(
+        &self,
+        batch: &[Request],
+        deadline: Instant,
+    ) -> Result<Decided, ReserveError> {
+        let mut may_have_run = false;
+        loop {
+            match self.call_once(batch, deadline).await {
+                Ok(Some(Reply::Decided(decided))) => return Ok(decided),
+                // Closed or stale: this call reserved nothing.
+                Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
+                Ok(None) => return Err(ReserveError::OutcomeUnknown),
+                Err(RedisCallError::NotSent(_)) => {}
+                Err(RedisCallError::Unknown(_)) => may_have_run = true,
+                Err(RedisCallError::Refused(error)) => {
+                    tracing::debug!(%error, "redis refused a reservation");
+                }
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(match may_have_run {
+                    true => ReserveError::OutcomeUnknown,
+                    false => ReserveError::Unavailable,
+                });
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
     }
 
-    /// Answers refusals at once; accepted requests once the broker has their orders.
-    fn answer_all(&self, batch: Vec<Waiting>, decided: Decided, redis_ms: i64) {
-        let Decided { epoch, available, outbox_id, answers } = decided;
-        let mut orders = Vec::new();
+    async fn call_once(
+        &self,
+        batch: &[Request],
+        deadline: Instant,
+    ) -> Result<Option<Reply>, RedisCallError> {
+        let deadline_ms = match self.clock.at(deadline) {
+            Some(deadline_ms) => deadline_ms,
+            None => self.learn_time(deadline).await?,
+        };
+        let command = self.command(batch, deadline_ms);
+        let value = self.redis.call(&self.script, &command).await?;
+        let received = Instant::now();
+        let reply = decode(&value, batch.len());
+        match &reply {
+            Some(
+                Reply::Decided(Decided { redis_ms, .. })
+                | Reply::Closed { redis_ms }
+                | Reply::Stale { redis_ms },
+            ) => self.clock.learn(*redis_ms, received),
+            None => tracing::error!(reply = ?value, "reserve.lua replied in another shape"),
+        }
+        Ok(reply)
+    }
+
+    /// Asks Redis for its time once, before the first call; the deadline in that time.
+    async fn learn_time(&self, deadline: Instant) -> Result<i64, RedisCallError> {
+        let value = self.redis.query(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (i64, i64) = redis::from_redis_value(value)
+            .map_err(|error| RedisCallError::Refused(error.into()))?;
+        self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());
+        Ok(self.clock.at(deadline).unwrap_or(0))
+    }
+
+    fn command(&self, batch: &[Request], deadline_ms: i64) -> Cmd {
+        let (sale, buyers, outbox) =
+            (keys::sale(self.product), keys::buyers(self.product), keys::outbox(self.product));
+        let mut command = self.script.command(&[&sale, &buyers, &outbox]);
+        command.arg(deadline_ms).arg(self.limits.outbox_max);
+        let mut id = [0; 36];
+        for request in batch {
+            command
+                .arg(request.user.get())
+                .arg(request.quantity.units())
+                .arg(&*request.candidate.0.hyphenated().encode_lower(&mut id));
+        }
+        command
+    }
+
+    /// Answers refusals at once, and acceptances when the broker has them, or soon enough.
+    fn answer(&self, batch: Vec<Request>, decided: Decided) {
+        let available = decided.available;
         let mut accepted = Vec::new();
-        for (waiting, reserved) in batch.into_iter().zip(answers) {
+        let mut orders = Vec::new();
+        for (request, reserved) in batch.into_iter().zip(decided.answers) {
             let answer = Answer { reserved, available };
-            let Reserved::Accepted(holder) = reserved else {
-                waiting.answer(Ok(answer));
-                continue;
-            };
-            orders.push(QueuedOrder {
-                id: holder.id,
-                user: waiting.user,
-                quantity: holder.quantity,
-                seq: holder.seq,
-            });
-            accepted.push((waiting, answer));
+            if let Reserved::Accepted(holder) = reserved {
+                orders.push(QueuedOrder {
+                    id: holder.id,
+                    user: request.user,
+                    quantity: holder.quantity,
+                    seq: holder.seq,
+                });
+                accepted.push((request.reply, answer));
+            } else {
+                let _ = request.reply.send(Ok(answer));
+            }
         }
         if orders.is_empty() {
             return;
         }
-        // Own retries come back with the arrival number of their first try.
-        orders.sort_unstable_by_key(|order| order.seq);
-        self.shared.metrics.reserve_orders.observe(len_f64(orders.len()));
-        let product = self.product;
-        let order_batch =
-            OrderBatch { outbox_id, product, epoch, reserved_at_ms: redis_ms, orders };
-        let confirm = self.shared.publisher.submit(order_batch);
-        let answer_accepted = move || {
-            accepted.into_iter().for_each(|(waiting, answer)| waiting.answer(Ok(answer)));
-        };
-        if !confirm.is_pending() {
-            return answer_accepted();
-        }
-        let confirm_timeout = self.shared.limits.confirm_timeout;
-        self.shared.tasks.spawn(async move {
-            confirm.wait(confirm_timeout).await;
-            answer_accepted();
+        let confirmed = self.publish.submit(OrderBatch {
+            outbox_id: decided.outbox_id,
+            product: self.product,
+            epoch: decided.epoch,
+            reserved_at_ms: decided.redis_ms,
+            orders,
         });
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 orders")]
-fn len_f64(orders: usize) -> f64 {
-    orders as f64
-}
-
-fn gather(inbox: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>, batch_max: usize) {
-    while batch.len() < batch_max {
-        let Ok(waiting) = inbox.try_recv() else { return };
-        batch.push(waiting);
-    }
-}
-
-enum CallError {
-    Undecided(Undecided),
-    Malformed(call::MalformedReply),
-}
-
-impl From<Undecided> for CallError {
-    fn from(why: Undecided) -> Self {
-        Self::Undecided(why)
-    }
-}
-
-fn classify(error: &RedisCallError) -> Undecided {
-    match error {
-        RedisCallError::NotSent(_) => Undecided::NotSent,
-        RedisCallError::Unknown(_) => Undecided::MayHaveRun,
-        // A plain ERR may come from the middle of the script; LOADING, OOM and their like do not.
-        RedisCallError::Refused(error) => {
-            tracing::warn!(%error, "redis refused reserve.lua");
-            match error.kind() {
-                ErrorKind::Server(ServerErrorKind::ResponseError) => Undecided::MayHaveRun,
-                _ => Undecided::Refused,
+        let confirm_timeout = self.limits.confirm_timeout;
+        let tell = move || {
+            for (reply, answer) in accepted {
+                let _ = reply.send(Ok(answer));
+            }
+        };
+        match confirmed {
+            None => tell(),
+            Some(confirmed) => {
+                tokio::spawn(async move {
+                    // Late or unknown: the outbox holds the order, so the promise stands.
+                    let _ = tokio::time::timeout(confirm_timeout, confirmed).await;
+                    tell();
+                });
             }
         }
     }
+}
+
+fn take_waiting(inbox: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>, batch_max: usize) {
+    while batch.len() < batch_max {
+        let Ok(request) = inbox.try_recv() else { return };
+        batch.push(request);
+    }
+}
+
+/// Tells requests that waited past their deadline; the rest.
+fn turn_away_late(batch: Vec<Request>, timeout: Duration, now: Instant) -> Vec<Request> {
+    let (late, rest): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|request| now >= request.arrived + timeout);
+    for request in late {
+        let _ = request.reply.send(Err(ReserveError::Unavailable));
+    }
+    rest
 }
