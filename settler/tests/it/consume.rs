@@ -1,15 +1,18 @@
 //! The settler program against real servers: poison, redelivery, the relay, starting in any order.
 
+use std::time::{Duration, Instant};
+
 use domain::contract::order_message;
 use domain::contract::{keys, topology};
+use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueuePurgeOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel};
 use service::redis_pool::LoadedScript;
 use settler::consume::broker::TOPOLOGY;
-use stack::{Server, Stack, StackOptions};
+use stack::{Stack, StackOptions};
 
-use crate::fixture::{Servers, batch, id, order, product, wait_until};
+use crate::fixture::{DEADLINE, Servers, batch, id, order, product, wait_until};
 
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
 
@@ -38,6 +41,19 @@ async fn publish(channel: &Channel, body: &[u8]) {
     confirm.await.unwrap();
 }
 
+async fn first_dead_letter(channel: &Channel) -> BasicGetMessage {
+    let started = Instant::now();
+    loop {
+        let options = BasicGetOptions { no_ack: true };
+        let dead = channel.basic_get(topology::DEAD_QUEUE.into(), options).await.unwrap();
+        if let Some(dead) = dead {
+            return dead;
+        }
+        assert!(started.elapsed() < DEADLINE, "the poison never became a dead letter");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_and_good_orders_are_settled() {
     let (servers, channel) = settling(100).await;
@@ -53,20 +69,9 @@ async fn poison_goes_to_the_dead_letters_and_good_orders_are_settled() {
         servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 50
     })
     .await;
-    let mut dead = None;
-    wait_until("the poison is a dead letter", || {
-        let channel = channel.clone();
-        let slot = &mut dead;
-        async move {
-            let options = BasicGetOptions { no_ack: true };
-            *slot = channel.basic_get(topology::DEAD_QUEUE.into(), options).await.unwrap();
-            slot.is_some()
-        }
-    })
-    .await;
-    let dead = dead.unwrap();
+    let dead = first_dead_letter(&channel).await;
     assert_eq!(dead.delivery.data, b"{\"v\":1,\"batches\":\"poison\"}");
-    let headers: &FieldTable = dead.delivery.properties.headers().as_ref().unwrap();
+    let headers = dead.delivery.properties.headers().as_ref().unwrap();
     let reason = headers.inner().get(topology::DEAD_REASON_HEADER).unwrap();
     let AMQPValue::LongString(reason) = reason else { panic!("{reason:?}") };
     assert!(reason.to_string().contains("not an order message"), "{reason}");
@@ -139,6 +144,5 @@ async fn redis_killed_or_emptied_is_vouched_for_again() {
     .await;
     redis.query(&redis::cmd("FLUSHALL")).await.unwrap();
     wait_until("the emptied node is vouched for", || async { vouch().await.is_some() }).await;
-    let _ = Server::Redis;
     servers.stack.shutdown().await;
 }

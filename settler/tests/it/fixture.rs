@@ -13,7 +13,7 @@ use settler::settings::MigrateSettings;
 use stack::{Server, Stack, StackOptions};
 
 /// How long a condition may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The product every test sells.
 pub(crate) fn product() -> ProductId {

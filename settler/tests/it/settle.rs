@@ -111,7 +111,6 @@ impl Random {
 async fn four_settlers_with_shuffled_copies_give_one_outcome_each() {
     const STOCK: i64 = 300;
     let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7);
-    println!("SEED={seed}");
     let mut random = Random(seed);
     let servers = ledger(STOCK, 2).await;
     // 600 orders of 500 users over two epochs: more than there is, a sixth of them second orders.
@@ -139,7 +138,11 @@ async fn four_settlers_with_shuffled_copies_give_one_outcome_each() {
     while let Some(settler) = settlers.join_next().await {
         settler.unwrap();
     }
-    assert_eq!(servers.number("SELECT count(*) FROM orders").await, 600, "an outcome each");
+    assert_eq!(
+        servers.number("SELECT count(*) FROM orders").await,
+        600,
+        "an outcome each, SEED={seed}"
+    );
     let confirmed = "SELECT count(*) FROM orders WHERE status = 'confirmed'";
     assert_eq!(servers.number(confirmed).await, STOCK, "no undersell");
     let doubled = "SELECT count(*) FROM (SELECT user_id FROM orders WHERE status = 'confirmed' \
