@@ -14,7 +14,7 @@ use domain::contract::rfc3339;
 use domain::contract::socket::{CLIENT_MESSAGE_BYTES_MAX, ClientMessage, PROTOCOL, ServerMessage};
 use domain::{OrderStatus, ReservationId};
 use fastwebsockets::{
-    Frame, OpCode, Payload, Role, WebSocket, WebSocketError, WebSocketRead, WebSocketWrite,
+    Frame, OpCode, Payload, WebSocket, WebSocketError, WebSocketRead, WebSocketWrite,
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -71,6 +71,7 @@ impl Feed {
     }
 }
 
+/// What a connection is once it is upgraded.
 type Stream = TokioIo<Upgraded>;
 
 /// What the reading task tells the writing loop.
@@ -82,10 +83,9 @@ enum Inbound {
     Close(u16),
 }
 
-/// Serves one upgraded connection until it ends.
-pub async fn serve_client(feed: Feed, upgraded: Upgraded) {
+/// Serves one client until the connection ends.
+pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
     static CLIENTS: AtomicU64 = AtomicU64::new(0);
-    let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Server);
     socket.set_max_message_size(CLIENT_MESSAGE_BYTES_MAX);
     socket.set_auto_close(false);
     socket.set_auto_pong(false);

@@ -20,15 +20,14 @@ pub(super) fn upgrade(context: &Context, mut request: Request<Incoming>) -> Answ
         Err((Code::UpgradeRequired, _)) => return upgrade_required(),
         Err((code, why)) => return refuse_because(code, why),
     }
-    let Ok((response, _)) = fastwebsockets::upgrade::upgrade(&mut request) else {
+    let Ok((response, upgrading)) = fastwebsockets::upgrade::upgrade(&mut request) else {
         return upgrade_required();
     };
-    let upgrading = hyper::upgrade::on(&mut request);
     let feed = context.feed.clone();
     context.clients.spawn(async move {
         // A client that breaks off during the handshake is of no interest.
-        if let Ok(upgraded) = upgrading.await {
-            serve_client(feed, upgraded).await;
+        if let Ok(socket) = upgrading.await {
+            serve_client(feed, socket).await;
         }
     });
     let (parts, _) = response.into_parts();
