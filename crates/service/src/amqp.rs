@@ -3,6 +3,8 @@
 //! Invariant: publishing and consuming use separate connections, because a broker short of memory
 //! blocks a publishing connection as a whole, acknowledgements included.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::AMQPUri;
@@ -12,6 +14,13 @@ use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 const HEARTBEAT_SECONDS: u16 = 10;
 /// How long a connect may take, in milliseconds.
 const CONNECT_MAX_MS: u64 = 3_000;
+/// How long connecting and declaring may take together: a broker whose queue has no leader answers
+/// nothing at all.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// RabbitMQ 3.10 writes the name of a new quorum queue to disk within half a second (measured: a
+/// broker killed 0.3 s after the declaration forgot the queue with what it had confirmed, one
+/// killed after 1 s did not). Nothing is bound, and so nothing confirmed, before.
+const NEW_QUEUE_SETTLES: Duration = Duration::from_secs(1);
 
 /// Names and limits of one work queue and its dead-letter queue.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +39,50 @@ pub struct Topology {
     pub delivery_limit: i64,
 }
 
-/// Connects under a name that `rabbitmqctl list_connections` shows.
+/// Connects under a name that `rabbitmqctl list_connections` shows, and sees to it that the
+/// topology exists.
 ///
 /// # Errors
-/// When the URL is malformed or the broker cannot be reached within 3 s.
-pub async fn connect(url: &str, name: &str) -> Result<Connection, lapin::Error> {
+/// When the URL is malformed, the broker refuses, such as 406 for a queue that exists with other
+/// arguments, or all of it takes longer than 10 s.
+pub async fn open(
+    url: &str,
+    name: &str,
+    topology: &Topology,
+) -> Result<(Connection, Channel), lapin::Error> {
+    let open = async {
+        let connection = connect(url, name).await?;
+        let settles = if exists(&connection, topology).await? {
+            Duration::ZERO
+        } else {
+            tracing::info!(queue = topology.queue, "declaring the queue for the first time");
+            NEW_QUEUE_SETTLES
+        };
+        let channel = connection.create_channel().await?;
+        declare(&channel, topology, settles).await?;
+        Ok((connection, channel))
+    };
+    within(OPEN_MAX, open).await
+}
+
+/// Puts a bound on what a broker is asked.
+///
+/// # Errors
+/// What `call` fails with, or that it took longer than `max`.
+pub async fn within<T>(
+    max: Duration,
+    call: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, lapin::Error> {
+    match tokio::time::timeout(max, call).await {
+        Ok(result) => result,
+        Err(_) => {
+            let what = format!("the broker did not answer within {} s", max.as_secs());
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, what).into())
+        }
+    }
+}
+
+async fn connect(url: &str, name: &str) -> Result<Connection, lapin::Error> {
     let mut uri: AMQPUri = url.parse().map_err(|message: String| {
         lapin::Error::from(std::io::Error::new(std::io::ErrorKind::InvalidInput, message))
     })?;
@@ -44,16 +92,35 @@ pub async fn connect(url: &str, name: &str) -> Result<Connection, lapin::Error> 
     Connection::connect_uri(uri, properties).await
 }
 
+/// Whether both queues exist. Asking for one that does not closes the channel, so it has its own.
+async fn exists(connection: &Connection, topology: &Topology) -> Result<bool, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    for queue in [topology.queue, topology.dead_queue] {
+        let asked = channel.queue_declare(ShortString::from(queue), options, FieldTable::default());
+        match asked.await {
+            Ok(_) => {}
+            Err(error) if is_not_found(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    channel.close(200, "asked".into()).await?;
+    Ok(true)
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    let lapin::ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    error.get_id() == 404
+}
+
 /// Declares exchanges, queues and bindings; harmless when they exist with the same arguments.
-///
-/// # Errors
-/// When the broker refuses, such as 406 for a queue that exists with other arguments.
-pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), lapin::Error> {
-    declare_exchange(channel, topology.dead_exchange).await?;
+async fn declare(
+    channel: &Channel,
+    topology: &Topology,
+    settles: Duration,
+) -> Result<(), lapin::Error> {
     let dead = quorum_arguments();
-    declare_queue(channel, topology.dead_exchange, topology.dead_queue, topology.dead_queue, dead)
-        .await?;
-    declare_exchange(channel, topology.exchange).await?;
+    declare_queue(channel, topology.dead_queue, dead).await?;
     let mut arguments = quorum_arguments();
     arguments.insert("x-dead-letter-exchange".into(), text(topology.dead_exchange));
     arguments.insert("x-dead-letter-routing-key".into(), text(topology.dead_queue));
@@ -61,7 +128,10 @@ pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), lapin
     // At-least-once dead-lettering needs it; a full queue then refuses instead of dropping.
     arguments.insert("x-overflow".into(), text("reject-publish"));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(topology.delivery_limit));
-    declare_queue(channel, topology.exchange, topology.queue, topology.routing_key, arguments).await
+    declare_queue(channel, topology.queue, arguments).await?;
+    tokio::time::sleep(settles).await;
+    bind(channel, topology.dead_exchange, topology.dead_queue, topology.dead_queue).await?;
+    bind(channel, topology.exchange, topology.queue, topology.routing_key).await
 }
 
 fn quorum_arguments() -> FieldTable {
@@ -74,27 +144,31 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
-async fn declare_exchange(channel: &Channel, name: &str) -> Result<(), lapin::Error> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel
-        .exchange_declare(
-            ShortString::from(name),
-            ExchangeKind::Direct,
-            options,
-            FieldTable::default(),
-        )
-        .await
+async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), lapin::Error> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(ShortString::from(name), options, arguments).await?;
+    Ok(())
 }
 
-async fn declare_queue(
+async fn bind(
     channel: &Channel,
     exchange: &str,
     queue: &str,
     routing_key: &str,
-    arguments: FieldTable,
 ) -> Result<(), lapin::Error> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(ShortString::from(queue), options, arguments).await?;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel
+        .exchange_declare(
+            ShortString::from(exchange),
+            ExchangeKind::Direct,
+            options,
+            FieldTable::default(),
+        )
+        .await?;
     channel
         .queue_bind(
             ShortString::from(queue),

@@ -172,7 +172,7 @@ async fn reset(dir: &std::path::Path) -> anyhow::Result<()> {
     }
     let ours = dir.join("settings.json").exists();
     anyhow::ensure!(ours, "{} holds no stack: not deleted", dir.display());
-    crate::data_dir::DataDir::open(dir)?.0.clean_up();
+    crate::data_dir::DataDir::open(dir)?.0.clean_up().await;
     std::fs::remove_dir_all(dir).with_context(|| format!("deleting {}", dir.display()))?;
     say(&format!("{}: deleted", dir.display()));
     Ok(())

@@ -109,13 +109,13 @@ impl DataDir {
     }
 
     /// Kills what an earlier stack in this directory left running; how many processes.
-    pub(crate) fn clean_up(&self) -> usize {
+    pub(crate) async fn clean_up(&self) -> usize {
         let recorded = fs::read(self.path("processes.json")).unwrap_or_default();
         let recorded: BTreeMap<String, Running> =
             serde_json::from_slice(&recorded).unwrap_or_default();
         let left: Vec<_> = recorded.into_values().filter(|process| process.is_alive()).collect();
         for process in &left {
-            signal::kill_group(process.pid);
+            signal::end_group(process.pid).await;
         }
         let _ = fs::remove_file(self.path("processes.json"));
         left.len()

@@ -1,7 +1,9 @@
 //! Signals by name, to one process or to its whole group.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 /// Reads `KILL`, `SIGKILL` or `9`.
 pub(crate) fn parse(text: &str) -> anyhow::Result<Signal> {
@@ -31,6 +33,20 @@ pub(crate) fn send(pid: u32, signal: Signal) -> anyhow::Result<()> {
 pub(crate) fn kill_group(pid: u32) {
     if let Ok(pid) = to_pid(pid) {
         let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// How long a killed group may take to be gone: its members end at once, but a zombie whose parent
+/// does not reap it stays, and harms nobody.
+const GONE_MAX: Duration = Duration::from_secs(2);
+
+/// Kills a process's group and waits until nothing of it holds a port or shared memory any more.
+pub(crate) async fn end_group(pid: u32) {
+    kill_group(pid);
+    let Ok(group) = to_pid(pid) else { return };
+    let deadline = Instant::now() + GONE_MAX;
+    while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

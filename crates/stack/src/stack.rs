@@ -57,7 +57,7 @@ impl Stack {
             None => own_dir.insert(tempfile::tempdir()?).path().to_owned(),
         };
         let (dir, used) = DataDir::open(&path)?;
-        let cleaned = dir.clean_up();
+        let cleaned = dir.clean_up().await;
         let settings = dir.settings(&purposes(&options))?;
         let shared = Arc::new(Shared::new(dir, options.verbose));
         shared.say("data", &greeting(&path, used, cleaned));

@@ -193,7 +193,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 status = child.wait() => {
-                    signal::kill_group(pid);
+                    signal::end_group(pid).await;
                     return End::Died { status, was_ready };
                 }
                 order = inbox.recv() => match order {
@@ -228,6 +228,7 @@ impl Supervisor {
         }
         signal::kill_group(pid);
         let _ = child.wait().await;
+        signal::end_group(pid).await;
     }
 
     /// Says that the process died and waits before the next start; a stop that came meanwhile.

@@ -50,10 +50,8 @@ pub(super) struct Open {
 
 /// Connects, declares the topology, and turns confirms on.
 pub(super) async fn open(url: &str) -> Result<Open, ChannelError> {
-    let connection = amqp::connect(url, "edge-publish").await?;
+    let (connection, channel) = amqp::open(url, "edge-publish", &TOPOLOGY).await?;
     let events = Box::pin(connection.events_listener());
-    let channel = connection.create_channel().await?;
-    amqp::declare(&channel, &TOPOLOGY).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(Open { _connection: connection, channel, events })
 }

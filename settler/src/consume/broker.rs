@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// How long one confirm may take before its outcome is called unknown.
 const CONFIRM_MAX: Duration = Duration::from_secs(5);
+/// How long the queue may take to serve a consumer; one without a leader never does.
+const CONSUME_MAX: Duration = Duration::from_secs(10);
 /// AMQP 0-9-1: written to disk before it is confirmed.
 const PERSISTENT: u8 = 2;
 
@@ -50,18 +52,15 @@ pub async fn consume(
     url: &str,
     prefetch: u16,
 ) -> Result<(Connection, Channel, Consumer), lapin::Error> {
-    let connection = amqp::connect(url, "settler-consume").await?;
-    let channel = connection.create_channel().await?;
-    amqp::declare(&channel, &TOPOLOGY).await?;
+    let (connection, channel) = amqp::open(url, "settler-consume", &TOPOLOGY).await?;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let consumer = channel
-        .basic_consume(
-            ShortString::from(topology::QUEUE),
-            ShortString::from(""),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
+    let consumer = channel.basic_consume(
+        ShortString::from(topology::QUEUE),
+        ShortString::from(""),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let consumer = amqp::within(CONSUME_MAX, consumer).await?;
     Ok((connection, channel, consumer))
 }
 
@@ -150,10 +149,8 @@ impl Publisher {
 
     async fn channel(&mut self) -> Result<&Channel, lapin::Error> {
         if self.open.as_ref().is_none_or(|(_, channel)| !channel.status().connected()) {
-            let connection = amqp::connect(&self.url, self.name).await?;
-            let channel = connection.create_channel().await?;
+            let (connection, channel) = amqp::open(&self.url, self.name, &TOPOLOGY).await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            amqp::declare(&channel, &TOPOLOGY).await?;
             self.open = Some((connection, channel));
         }
         let (_, channel) = self.open.as_ref().expect("opened above when it was not");

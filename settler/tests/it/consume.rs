@@ -21,9 +21,7 @@ async fn settling(stock: i64) -> (Servers, Channel) {
     let options = StackOptions { edges: 0, settlers: 1, stock, ..StackOptions::default() };
     let stack = Stack::start(options).await.unwrap();
     let pool = service::postgres::pool(stack.database_url(), "test", 4, "").unwrap();
-    let connection = service::amqp::connect(stack.amqp_url(), "test").await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    service::amqp::declare(&channel, &TOPOLOGY).await.unwrap();
+    let (_, channel) = service::amqp::open(stack.amqp_url(), "test", &TOPOLOGY).await.unwrap();
     (Servers { stack, pool }, channel)
 }
 
