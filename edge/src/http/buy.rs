@@ -93,7 +93,8 @@ where
     }
 }
 
-fn refuse_body(error: &BuyError) -> (Code, Answer) {
+/// The refusal of a body that is no order.
+pub fn refuse_body(error: &BuyError) -> (Code, Answer) {
     match error {
         BuyError::InvalidJson(detail) => {
             (Code::InvalidJson, refuse_because(Code::InvalidJson, detail))
@@ -135,7 +136,7 @@ fn tell(context: &Context, order: &BuyRequest, answer: reserve::Answer) -> Told 
 }
 
 /// The `202` of a reservation that was just made.
-fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
+pub fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
     let id = holder.id.to_string();
     let url = status_url(holder.id, order.product, order.user);
     let body = Queued {

@@ -4,7 +4,7 @@
 //! Invariant: every request gets an answer in the shape the API promises, whatever it asks for.
 
 pub mod answer;
-mod buy;
+pub mod buy;
 pub mod checks;
 mod reads;
 mod upgrade;
