@@ -1,0 +1,107 @@
+//! A connection that sends exactly the bytes a test says, well-formed or not.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How long an answer may take on a busy machine.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// One HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// A TCP connection to `http://host:port`.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Raw {
+    pub(crate) async fn connect(base: &str) -> Self {
+        let stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        // A server that refuses early may have closed: what it said is still read.
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Everything up to and with `end`; `None` when the connection ends before.
+    async fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.read.windows(end.len()).position(|window| window == end) {
+                return Some(self.read.drain(..at + end.len()).collect());
+            }
+            self.read_more().await?;
+        }
+    }
+
+    async fn read_more(&mut self) -> Option<()> {
+        let mut bytes = [0; 4096];
+        let read = tokio::time::timeout(ANSWER_MAX, self.stream.read(&mut bytes)).await;
+        let length = read.expect("an answer within 10 s").unwrap_or(0);
+        self.read.extend_from_slice(&bytes[..length]);
+        (length > 0).then_some(())
+    }
+
+    /// Exactly so many bytes; `None` when the connection ends before.
+    pub(crate) async fn read_exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.read.len() < length {
+            self.read_more().await?;
+        }
+        Some(self.read.drain(..length).collect())
+    }
+
+    /// The next answer; `None` when the connection ends instead.
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+        let head = String::from_utf8(self.read_until(b"\r\n\r\n").await?).unwrap();
+        let head = head.to_ascii_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.trim().parse().unwrap());
+        let body = self.read_exactly(length).await?;
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Some(Answer { status, head, body })
+    }
+
+    /// Whether the server has closed its side.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        self.read.is_empty() && self.read_more().await.is_none()
+    }
+}
+
+/// One press of Buy as bytes.
+pub(crate) fn buy_bytes(user: u64) -> Vec<u8> {
+    post(&format!(r#"{{"user_id":{user},"product_id":1}}"#))
+}
+
+/// `POST /api/buy` with any body.
+pub(crate) fn post(body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST /api/buy HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Sends bytes on a connection of their own; the first answer.
+pub(crate) async fn ask(base: &str, bytes: &[u8]) -> Option<Answer> {
+    let mut raw = Raw::connect(base).await;
+    raw.send(bytes).await;
+    raw.answer().await
+}
