@@ -2,7 +2,7 @@
 //!
 //! A settler reads the current version and the one before it and ignores unknown fields, so that
 //! edges and settlers can be upgraded in either order.
-//! Invariant: what [`OrderMessage::decode`] returns is valid throughout; anything else is poison.
+//! Invariant: what [`decode`] returns is valid throughout; anything else is poison.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,0 +1,51 @@
+// What is known of a sale: the newest frame of each product, and how fast it sells.
+
+const RATE_WINDOW_MS = 3_000;
+
+/** Whether frame `b` is newer than `a`: by epoch, then by revision. */
+export function isNewer(a, b) {
+  return b.epoch > a.epoch || (b.epoch === a.epoch && b.rev > a.rev);
+}
+
+/** Keeps products up to date from snapshot and stock messages, in whatever order they come. */
+export class Products {
+  #byId = new Map();
+
+  /** Takes a message; the ids of the products that changed. */
+  take(message) {
+    if (message.type === 'snapshot') {
+      // What the server says now counts, even if it was restarted with less.
+      for (const product of message.products) this.#byId.set(product.product_id, { ...product });
+      return message.products.map((product) => product.product_id);
+    }
+    const known = this.#byId.get(message.product_id);
+    if (message.type !== 'stock' || !known || !isNewer(known, message)) return [];
+    Object.assign(known, message);
+    return [message.product_id];
+  }
+
+  get(id) {
+    return this.#byId.get(id);
+  }
+
+  first() {
+    return this.#byId.values().next().value;
+  }
+}
+
+/** Orders a second over the last three seconds, from how the stock fell. */
+export class Rate {
+  #sales = [];
+  #last = null;
+
+  note(stock, nowMs) {
+    if (this.#last !== null && stock < this.#last) this.#sales.push([nowMs, this.#last - stock]);
+    this.#last = stock;
+  }
+
+  at(nowMs) {
+    this.#sales = this.#sales.filter(([when]) => nowMs - when < RATE_WINDOW_MS);
+    const units = this.#sales.reduce((sum, [, count]) => sum + count, 0);
+    return units / (RATE_WINDOW_MS / 1000);
+  }
+}
