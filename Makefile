@@ -19,7 +19,7 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	cargo build --workspace --locked
-	target/debug/stack install
+	target/debug/stack install --tests
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked; \
 	else cargo test --workspace --locked --lib --bins --tests -- --test-threads=2; fi
 

@@ -1,8 +1,10 @@
-// The stock as a step line over the last two minutes.
+// The stock as a step line over what the page has seen, at most the last two minutes.
 
 import uPlot from '../vendor/uplot-1.6.32/uPlot.esm.js';
 
 const SPAN_S = 120;
+/** Before that much is known, the line starts at the left edge. */
+const SPAN_MIN_S = 15;
 
 function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -50,11 +52,11 @@ export class StockChart {
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: {
-        x: { range: (_, __, max) => [max - SPAN_S, max] },
+        x: { range: (_, min, max) => [max - Math.min(SPAN_S, Math.max(SPAN_MIN_S, max - min)), max] },
         y: { range: (_, __, max) => [0, Math.max(10, (max ?? 0) * 1.05)] },
       },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString()) , space: 90 },
+        { ...axis, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString()), space: 90 },
         { ...axis, size: 56 },
       ],
       series: [

@@ -29,16 +29,11 @@ const chart = new StockChart(element('chart'));
 let connection = 'connecting';
 let heardAt = null;
 let buyer = loadBuyer();
-
-const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-const feed = new Feed(`${scheme}://${location.host}/ws`, hear, showConnection);
-// Null while its own constructor runs, which may show an order that was remembered.
 let buying = null;
-buying = new Buying(feed, showBuying);
 
 function hear(message) {
   heardAt = new Date();
-  buying.hear(message);
+  buying?.hear(message);
   if (products.take(message).length === 0) return;
   const product = products.first();
   if (!product) return;
@@ -52,6 +47,7 @@ function showProduct(product) {
   element('price').textContent = new Intl.NumberFormat(document.documentElement.lang, {
     style: 'currency',
     currency: product.currency,
+    currencyDisplay: 'narrowSymbol',
   }).format(product.price_minor / 100);
   element('sale-state').textContent = SALE[state] ?? state;
   element('sale-state').dataset.state = state;
@@ -147,4 +143,7 @@ setInterval(() => {
 }, CHART_EVERY_MS);
 
 showBuyer();
+const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+const feed = new Feed(`${scheme}://${location.host}/ws`, hear, showConnection);
+buying = new Buying(feed, showBuying);
 showBuying(buying.state);

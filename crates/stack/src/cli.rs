@@ -62,7 +62,11 @@ enum Command {
         name: String,
     },
     /// Install the servers that are missing (Debian, Ubuntu)
-    Install,
+    Install {
+        /// What only tests need as well: a browser
+        #[arg(long)]
+        tests: bool,
+    },
     /// Run the k6 load test against the running stack, then check PostgreSQL
     Loadtest,
 }
@@ -151,7 +155,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             std::io::stdout().write_all(&text)?;
             Ok(())
         }
-        Command::Install => install::run(),
+        Command::Install { tests } => install::run(tests),
         Command::Loadtest => loadtest::run(&dir).await,
     }
 }

@@ -1,11 +1,12 @@
-//! Installs the servers that are missing, on Debian and Ubuntu.
+//! Installs the servers that are missing, on Debian and Ubuntu; for tests a browser, too.
 //!
 //! Invariant: no service of what is installed here runs or is enabled afterwards, and no default
 //! PostgreSQL cluster is left behind. Elsewhere, or without rights, nothing is changed and the one
 //! command to paste is printed.
 
+use std::io::IsTerminal;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -16,7 +17,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/flash-sale.conf";
 
 /// Packages and what shows that they are there.
-fn missing_packages() -> Vec<&'static str> {
+fn missing_packages(with_tests: bool) -> Vec<&'static str> {
     let mut missing = Vec::new();
     let mut want = |there: bool, package| {
         if !there {
@@ -28,15 +29,19 @@ fn missing_packages() -> Vec<&'static str> {
     let postgres = find::postgres("postgres").is_some() && find::postgres("initdb").is_some();
     want(postgres, "postgresql");
     want(find::on_path("nginx").is_some(), "nginx");
+    if with_tests {
+        want(find::on_path("chromium").is_some(), "chromium");
+        want(find::on_path("chromedriver").is_some(), "chromium-driver");
+    }
     missing
 }
 
-/// Installs what is missing; says what it does.
+/// Installs what is missing, with what only tests need when asked; says what it does.
 ///
 /// # Errors
 /// When the system is not Debian's, there are no rights, or apt fails.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let missing = missing_packages();
+pub(crate) fn run(with_tests: bool) -> anyhow::Result<()> {
+    let missing = missing_packages(with_tests);
     if missing.is_empty() {
         return Ok(());
     }
@@ -55,11 +60,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     crate::cli::say(&format!("installing {list}"));
     let mut command = if is_root { Command::new("sh") } else { Command::new("sudo") };
     if !is_root {
-        command.args(["-n", "sh"]);
+        command.arg("sh");
     }
     let status = command.args(["-ec", &script]).status().context("running apt-get")?;
     anyhow::ensure!(status.success(), "apt-get could not install {list}");
-    let still = missing_packages();
+    let still = missing_packages(with_tests);
     anyhow::ensure!(still.is_empty(), "still missing after installing: {}", still.join(" "));
     Ok(())
 }
@@ -68,8 +73,11 @@ fn policy_exists() -> bool {
     Path::new(POLICY).exists()
 }
 
+/// Whether sudo works without a password, or somebody is there to type one.
 fn sudo_works() -> bool {
-    Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success())
+    let silent = Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status();
+    silent.is_ok_and(|status| status.success())
+        || (find::on_path("sudo").is_some() && std::io::stdin().is_terminal())
 }
 
 /// The shell script that installs without starting anything, and cleans up whatever happens.

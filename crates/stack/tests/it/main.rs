@@ -1,10 +1,12 @@
 //! Integration tests of the whole system, on real servers each test starts for itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod browser;
 mod buyer;
 mod command_line;
 mod crash;
 mod documents;
+mod page;
 mod sale;
 mod servers;
 mod wait;

@@ -1,0 +1,136 @@
+//! A headless Chromium behind its WebDriver (W3C), and what people would see in it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use fantoccini::{Client, ClientBuilder, Locator};
+use http_body_util::Full;
+use hyper::Request;
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use crate::buyer::send;
+use crate::wait::wait_until;
+
+/// What keeps Chromium off the network and able to run as root in a container.
+const ARGUMENTS: [&str; 10] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+];
+
+/// A browser with one page; it ends when this is dropped.
+pub(crate) struct Browser {
+    pub(crate) client: Client,
+    driver: Child,
+    base: String,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    pub(crate) async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver: `make test` installs it");
+        wait_until("chromedriver listens", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+        let profile = tempfile::tempdir().unwrap();
+        let mut arguments: Vec<String> = ARGUMENTS.map(str::to_owned).into();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = capabilities else { unreachable!("an object above") };
+        let base = format!("http://127.0.0.1:{port}");
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&base)
+            .await
+            .unwrap();
+        let session = client.session_id().await.unwrap().expect("a session was made");
+        Self { client, driver, base, session, _profile: profile }
+    }
+
+    /// A command the W3C protocol does not have.
+    async fn command(&self, name: &str, body: &Value) -> Value {
+        let path = format!("/session/{}/{name}", self.session);
+        let request = Request::post(path)
+            .header("host", "127.0.0.1")
+            .header("content-type", "application/json")
+            .body(Full::from(Bytes::from(body.to_string())))
+            .unwrap();
+        let answer = send(&self.base, request).await.unwrap();
+        assert!(answer.status.is_success(), "{name}: {answer:?}");
+        answer.body["value"].clone()
+    }
+
+    /// Warnings and errors of the console, violations of the content security policy among them.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.command("se/log", &json!({ "type": "browser" })).await;
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let bad = entries.iter().filter(|entry| entry["level"] != "INFO");
+        bad.map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Light or dark, and a window of this size.
+    pub(crate) async fn show_as(&self, scheme: &str, width: u32, height: u32) {
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500,
+        });
+        for (method, params) in
+            [("Emulation.setEmulatedMedia", media), ("Emulation.setDeviceMetricsOverride", size)]
+        {
+            self.command("goog/cdp/execute", &json!({ "cmd": method, "params": params })).await;
+        }
+    }
+
+    /// Saves what is seen under `target/screenshots`.
+    pub(crate) async fn screenshot(&self, name: &str) {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
+        std::fs::create_dir_all(&folder).unwrap();
+        let png = self.client.screenshot().await.unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
+    }
+
+    /// The text of the element with this id.
+    pub(crate) async fn text(&self, id: &str) -> String {
+        self.client.find(Locator::Id(id)).await.unwrap().text().await.unwrap()
+    }
+
+    pub(crate) async fn click(&self, id: &str) {
+        self.client.find(Locator::Id(id)).await.unwrap().click().await.unwrap();
+    }
+
+    /// The value of a JavaScript expression.
+    pub(crate) async fn value(&self, expression: &str) -> Value {
+        self.client.execute(&format!("return {expression}"), Vec::new()).await.unwrap()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // chromedriver ends its browser when it is told to end.
+        let pid = self.driver.id().to_string();
+        let _ = Command::new("kill").arg(pid).status();
+        let _ = self.driver.wait();
+    }
+}
