@@ -54,7 +54,9 @@ pub(crate) fn run(with_tests: bool) -> anyhow::Result<()> {
     if !is_root && !sudo_works() {
         bail!(
             "these servers are missing; install them, then try again:\n\n  \
-             sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}\n"
+             sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}; \
+             sudo systemctl disable --now {list}\n\n\
+             (the last part stops what the packages started; what is here needs no service)"
         );
     }
     crate::cli::say(&format!("installing {list}"));

@@ -34,7 +34,8 @@ pub(crate) fn url(server: Server, settings: &Settings) -> String {
     let password = &settings.password;
     let port = settings.ports[server.process_name()];
     match server {
-        Server::Redis => format!("redis://:{password}@127.0.0.1:{port}/0"),
+        // Named, as `redis-cli -u` would log in as nobody otherwise.
+        Server::Redis => format!("redis://default:{password}@127.0.0.1:{port}/0"),
         Server::RabbitMq => format!("amqp://{NAME}:{password}@127.0.0.1:{port}/%2f"),
         Server::Postgres => format!("postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
     }

@@ -36,8 +36,7 @@ pub(crate) fn kill_group(pid: u32) {
     }
 }
 
-/// How long a killed group may take to be gone: its members end at once, but a zombie whose parent
-/// does not reap it stays, and harms nobody.
+/// How long a killed group may take to be gone: it ends at once, unless a disk holds it up.
 const GONE_MAX: Duration = Duration::from_secs(2);
 
 /// Kills a process's group and waits until nothing of it holds a port or shared memory any more.
@@ -45,9 +44,26 @@ pub(crate) async fn end_group(pid: u32) {
     kill_group(pid);
     let Ok(group) = to_pid(pid) else { return };
     let deadline = Instant::now() + GONE_MAX;
-    while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
+    while test_kill_process_group(group).is_ok() && has_living(pid) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Whether a group has a member that is no zombie: those hold nothing, and whoever should reap them
+/// may take its time.
+fn has_living(group: u32) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .any(|stat| is_living_member(&stat, group))
+}
+
+/// Fields 3 and 5 of `/proc/pid/stat`, state and process group (proc(5)).
+fn is_living_member(stat: &str, group: u32) -> bool {
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = fields.split(' ');
+    let is_zombie = matches!(fields.next(), Some("Z" | "X") | None);
+    !is_zombie && fields.nth(1).and_then(|text| text.parse().ok()) == Some(group)
 }
 
 fn to_pid(pid: u32) -> anyhow::Result<Pid> {
@@ -57,6 +73,13 @@ fn to_pid(pid: u32) -> anyhow::Result<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zombie_holds_nothing() {
+        assert!(is_living_member("7 (a) b) S 1 42 42 0", 42));
+        assert!(!is_living_member("7 (a) b) Z 1 42 42 0", 42));
+        assert!(!is_living_member("7 (a) S 1 41 42 0", 42));
+    }
 
     #[test]
     fn a_signal_has_a_name_with_or_without_sig_or_a_number() {

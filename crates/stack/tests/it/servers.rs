@@ -40,6 +40,14 @@ async fn every_server_answers_at_its_url_and_comes_back_with_its_data_when_kille
     assert_eq!(ping_redis(stack.redis_url()).await.as_deref(), Some("PONG"));
     assert_eq!(ask_postgres(stack.database_url(), "SELECT 1").await, Some(1));
     assert!(reach_rabbitmq(stack.amqp_url()).await);
+    for (program, args) in [
+        ("redis-cli", ["-u", stack.redis_url(), "ping"]),
+        ("psql", [stack.database_url(), "-c", "SELECT 1"]),
+    ] {
+        let output = Command::new(program).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("PONG") || said.contains("(1 row)"), "{program}: {said}");
+    }
     let make = "CREATE TABLE kept AS SELECT 42 AS n";
     let (client, connection) = tokio_postgres::connect(stack.database_url(), NoTls).await.unwrap();
     tokio::spawn(connection);
