@@ -11,8 +11,9 @@ use crate::wait::wait_until;
 
 /// Remembers every connection state the page goes through.
 const RECORD_STATES: &str = "window.states = []; \
-    new MutationObserver(() => window.states.push(document.getElementById('connection').dataset.state)) \
-    .observe(document.getElementById('connection'), { attributes: true });";
+    const shown = document.getElementById('connection'); \
+    new MutationObserver(() => window.states.push(shown.dataset.state)) \
+    .observe(shown, { attributes: true });";
 
 async fn is_live(browser: &Browser) -> bool {
     browser.text("connection-text").await == "Live"
