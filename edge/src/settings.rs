@@ -3,12 +3,37 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use service::settings::{LogSettings, ServerSettings, parse_ms};
 
 /// Answers buyers of a flash sale over HTTP and shows the stock over WebSocket.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "edge", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until stopped
+    Run(Box<Settings>),
+    /// Ask the edge that runs on this machine whether it is ready; exit code 0 when it is
+    Healthcheck(HealthcheckSettings),
+}
+
+/// `edge healthcheck`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthcheckSettings {
+    /// Where that edge listens
+    #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:8081")]
+    pub http_addr: SocketAddr,
+}
+
+/// `edge run`.
+#[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// The three servers.
     #[command(flatten)]
@@ -83,6 +108,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Settings::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

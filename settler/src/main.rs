@@ -1,5 +1,7 @@
 //! The settler program: settings, telemetry, app, run.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use settler::settings::{Cli, Command};
 use settler::{app, commands};
@@ -7,26 +9,31 @@ use settler::{app, commands};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<()> {
-    let threads = match &Cli::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    let command = Cli::parse().command;
+    let threads = match &command {
         Command::Run(settings) => usize::from(settings.worker_threads),
-        Command::Migrate(_) | Command::Demo(_) => 1,
+        Command::Migrate(_) | Command::Demo(_) | Command::Healthcheck(_) => 1,
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?
-        .block_on(run(Cli::parse()))
+        .block_on(run(command))
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(settings) => {
             service::telemetry::init(&settings.log).map_err(anyhow::Error::msg)?;
             let stop = service::shutdown::on_signal()?;
-            app::run(settings, stop).await
+            app::run(settings, stop).await?;
         }
-        Command::Migrate(settings) => commands::migrate(&settings).await,
-        Command::Demo(settings) => commands::load_demo(&settings).await,
+        Command::Migrate(settings) => commands::migrate(&settings).await?,
+        Command::Demo(settings) => commands::load_demo(&settings).await?,
+        Command::Healthcheck(settings) => {
+            return Ok(service::healthcheck::report(settings.probe_addr).await);
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }

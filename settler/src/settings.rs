@@ -24,6 +24,16 @@ pub enum Command {
     Migrate(MigrateSettings),
     /// Create the demo sale (product 1, iPhone 15 Pro) unless it exists, then exit
     Demo(DemoSettings),
+    /// Ask the settler that runs on this machine whether it is ready; exit code 0 when it is
+    Healthcheck(HealthcheckSettings),
+}
+
+/// `settler healthcheck`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthcheckSettings {
+    /// Where that settler serves /readyz
+    #[arg(long, env = "PROBE_ADDR", default_value = "127.0.0.1:9091")]
+    pub probe_addr: SocketAddr,
 }
 
 /// `settler run`.

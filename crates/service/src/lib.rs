@@ -5,6 +5,7 @@
 
 pub mod amqp;
 pub mod backoff;
+pub mod healthcheck;
 pub mod postgres;
 pub mod probe;
 pub mod readiness;

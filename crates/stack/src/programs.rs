@@ -45,6 +45,7 @@ pub(crate) fn edge(number: usize, settings: &Settings, urls: &ServerUrls) -> any
     let port = settings.ports[&name];
     let mut spec = Spec::new(&name, find::program("edge")?, Ready::Readyz(port));
     spec.url = format!("http://127.0.0.1:{port}");
+    spec.args = vec!["run".to_owned()];
     spec.env_remove = OWN_VARIABLES.into();
     spec.env = urls.env();
     spec.env.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));

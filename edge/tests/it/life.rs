@@ -17,6 +17,7 @@ async fn without_any_server_it_lives_says_what_is_missing_and_sells_nothing() {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (address, nobody) = (free(), free());
     let mut edge = Command::new(env!("CARGO_BIN_EXE_edge"))
+        .arg("run")
         .env("HTTP_ADDR", address.to_string())
         .env("REDIS_URL", format!("redis://{nobody}"))
         .env("AMQP_URL", format!("amqp://{nobody}/%2f"))
@@ -37,6 +38,14 @@ async fn without_any_server_it_lives_says_what_is_missing_and_sells_nothing() {
     let refused = ask(&base, &buy_bytes(1)).await.unwrap();
     assert_eq!((refused.status, refused.code()), (503, "UNAVAILABLE"));
     assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    let asked = Command::new(env!("CARGO_BIN_EXE_edge"))
+        .arg("healthcheck")
+        .env("HTTP_ADDR", address.to_string())
+        .output()
+        .unwrap();
+    assert!(!asked.status.success());
+    let report = String::from_utf8(asked.stdout).unwrap();
+    assert!(report.contains("broker missing") && report.contains("redis missing"), "{report}");
     // SIGTERM ends it at once: there is nothing to wait for.
     let pid = edge.id().to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
@@ -46,6 +55,7 @@ async fn without_any_server_it_lives_says_what_is_missing_and_sells_nothing() {
 #[test]
 fn a_malformed_setting_is_named_and_ends_the_program() {
     let output = Command::new(env!("CARGO_BIN_EXE_edge"))
+        .arg("run")
         .env("REDIS_URL", "http://127.0.0.1")
         .env("AMQP_URL", "amqp://127.0.0.1")
         .env("DATABASE_URL", "postgresql://127.0.0.1/x")

@@ -49,7 +49,7 @@ fn documented() -> BTreeMap<(String, String), String> {
 #[test]
 fn the_configuration_table_says_what_help_says() {
     let programs: [(&str, &str, &[&str]); 3] =
-        [("edge", "edge", &[]), ("settler", "settler", &["run"]), ("stack", "stack", &["up"])];
+        [("edge", "edge", &["run"]), ("settler", "settler", &["run"]), ("stack", "stack", &["up"])];
     let mut real = BTreeMap::new();
     for (label, program_name, args) in programs {
         for (name, default) in settings(program_name, args) {
