@@ -8,10 +8,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use service::telemetry::{latency_buckets, size_buckets};
 
+/// What becomes of an order that was taken from the queue.
+const STATUSES: [&str; 4] = ["confirmed", "rejected", "replayed", "dead"];
+
 /// Label of a count by order status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
-    /// `confirmed`, `rejected`, `replayed`, `dead`.
+    /// One of [`STATUSES`].
     pub status: &'static str,
 }
 
@@ -60,6 +63,10 @@ impl Metrics {
             outbox_depth: Family::default(),
             outbox_oldest_seconds: Family::default(),
         };
+        for status in STATUSES {
+            // From zero: the first of a kind is an increase, too.
+            drop(metrics.settled_orders.get_or_create(&StatusLabel { status }));
+        }
         let registry = registry.sub_registry_with_prefix("flashsale");
         registry.register(
             "settled_orders",
@@ -93,6 +100,12 @@ impl Metrics {
             metrics.outbox_oldest_seconds.clone(),
         );
         metrics
+    }
+
+    /// Who leads measures the outbox; what another settler once saw would only mislead.
+    pub fn forget_outbox(&self) {
+        self.outbox_depth.clear();
+        self.outbox_oldest_seconds.clear();
     }
 
     /// Counts orders by outcome.

@@ -64,6 +64,7 @@ impl Relay {
             }
             let Leading { leads, products } = leading.borrow().clone();
             if !leads {
+                self.metrics.forget_outbox();
                 continue;
             }
             let round = tokio::select! {

@@ -3,12 +3,12 @@
 //! Owns the comparison of PostgreSQL with Redis; `vouch` owns the steps, `effects` the log.
 //! Invariant: a follower only looks. What is decided is a pure function of what was read.
 
+mod gates;
 pub mod leader;
 pub mod node;
 pub mod sales;
 pub mod vouch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::{Claim, Effects, EffectsError, StockVersion};
-use crate::metrics::{Metrics, ProductLabel};
+use crate::metrics::Metrics;
 use crate::redis_reply::{RedisStepError, texts};
 use crate::settle::SettleError;
+use gates::Gates;
 use leader::Leadership;
 use node::Node;
 use sales::Sale;
@@ -116,7 +117,7 @@ impl Gatekeeper {
     /// Compares and acts until `stop`.
     pub async fn run(mut self, leading: watch::Sender<Leading>, stop: CancellationToken) {
         let voucher = Voucher::new(self.redis.clone());
-        let mut closed_since = HashMap::new();
+        let mut gates = Gates::new(self.metrics.clone(), self.gate_ready.clone());
         let mut trouble = None;
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,7 +127,10 @@ impl Gatekeeper {
                 () = stop.cancelled() => return,
             }
             let leads = self.leadership.check().await;
-            let round = self.round(leads, &voucher, &leading, &mut closed_since).await;
+            let round = self.round(leads, &voucher, &leading, &mut gates).await;
+            if matches!(round, Err(RoundError::Redis(_) | RoundError::Node(_))) {
+                gates.close_all(Instant::now());
+            }
             self.note(round.as_ref().err(), &mut trouble);
         }
     }
@@ -150,31 +154,20 @@ impl Gatekeeper {
         leads: bool,
         voucher: &Voucher,
         leading: &watch::Sender<Leading>,
-        closed_since: &mut HashMap<ProductId, Instant>,
+        gates: &mut Gates,
     ) -> Result<(), RoundError> {
-        let info = node::read_info(&self.redis).await.inspect_err(|_| {
-            self.redis_ready.set(false);
-            self.gate_ready.set(false);
-        })?;
-        self.redis_ready.set(true);
-        let node = node::judge_info(&info).inspect_err(|_| self.gate_ready.set(false))?;
+        let info = node::read_info(&self.redis).await;
+        self.redis_ready.set(info.is_ok());
+        let node = node::judge_info(&info?)?;
         let sales = {
             let client = self.pool.get().await.map_err(SettleError::from)?;
             sales::list_sales(&client).await?
         };
         publish_leading(leading, leads, &sales);
         let steps = self.compare_all(&sales, &node).await?;
-        let closed = |step: &Step| matches!(step, Step::Vouch { .. });
-        self.gate_ready.set(!steps.iter().any(closed));
-        for (sale, step) in sales.iter().zip(&steps) {
-            let label = ProductLabel { product: sale.product.get() };
-            self.metrics.gate_open.get_or_create(&label).set(i64::from(!closed(step)));
-            if closed(step) {
-                closed_since.entry(sale.product).or_insert_with(Instant::now);
-            } else if let Some(since) = closed_since.remove(&sale.product) {
-                self.metrics.gate_closed_seconds.observe(since.elapsed().as_secs_f64());
-            }
-        }
+        let is_open = |step: &Step| !matches!(step, Step::Vouch { .. });
+        let open = sales.iter().zip(&steps).map(|(sale, step)| (sale.product, is_open(step)));
+        gates.note(open, Instant::now());
         if leads { self.act(&sales, &steps, &node, voucher).await } else { Ok(()) }
     }
 
