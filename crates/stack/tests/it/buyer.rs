@@ -17,6 +17,7 @@ use tokio_postgres::NoTls;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: hyper::HeaderMap,
+    /// JSON; a string when it is something else.
     pub(crate) body: Value,
 }
 
@@ -37,7 +38,8 @@ pub(crate) async fn send(base: &str, request: Request<Full<Bytes>>) -> Option<An
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.ok()?.to_bytes();
     connection.abort();
-    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+    let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
     Some(Answer { status: parts.status, headers: parts.headers, body })
 }
 
@@ -78,6 +80,11 @@ impl Ledger {
 
     pub(crate) async fn execute(&self, statement: &str) {
         self.0.batch_execute(statement).await.unwrap();
+    }
+
+    /// How many rows a query finds.
+    pub(crate) async fn count(&self, query: &str) -> usize {
+        self.0.query(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error}")).len()
     }
 
     /// Status by reservation id, as text.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_stack")).with_file_name(name)
 }
 
 /// Variable and default of every setting `--help` names, as in `[env: STOCK=] [default: 1000]`.
-fn settings(program_name: &str, args: &[&str]) -> BTreeMap<String, String> {
+pub(crate) fn settings(program_name: &str, args: &[&str]) -> BTreeMap<String, String> {
     let mut command = Command::new(program(program_name));
     command.args(args).arg("--help").env_clear();
     let output = command.output().unwrap_or_else(|error| {

@@ -4,9 +4,13 @@
 mod browser;
 mod buyer;
 mod command_line;
+mod compose;
 mod crash;
+mod dockerfile;
 mod documents;
+mod monitoring;
 mod page;
+mod runbook;
 mod sale;
 mod servers;
 mod wait;
