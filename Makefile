@@ -1,5 +1,5 @@
 # One line a target; `make` alone lists them.
-.PHONY: help run reset test bench loadtest
+.PHONY: help run reset doctor test bench loadtest
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -14,6 +14,10 @@ reset: ## Delete the data of the stack in STACK_DIR
 	@cargo build --release --locked --quiet -p stack
 	@target/release/stack reset
 
+doctor: ## Say what this machine has and lacks, and the command that helps
+	@cargo build --release --locked --quiet -p stack
+	@target/release/stack doctor
+
 test: ## Install what tests need; format, clippy, docs, unit and integration tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -27,6 +31,10 @@ bench: ## Criterion benches
 	cargo build --release --locked -p stack -p edge -p settler
 	cargo bench --locked -p edge
 
-loadtest: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
+loaddoctor: ## Say what this machine has and lacks, and the command that helps
+	@cargo build --release --locked --quiet -p stack
+	@target/release/stack doctor
+
+test: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
 	@cargo build --release --locked --quiet -p stack
 	@target/release/stack loadtest

@@ -14,7 +14,7 @@ const STATUSES: [&str; 4] = ["confirmed", "rejected", "replayed", "dead"];
 /// Label of a count by order status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
-    /// One of [`STATUSES`].
+    /// confirmed, rejected, replayed or dead.
     pub status: &'static str,
 }
 

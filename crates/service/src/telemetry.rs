@@ -11,12 +11,16 @@ use crate::settings::{LogFormat, LogSettings};
 /// Media type of [`encode_metrics`].
 pub const METRICS_MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Asking whether a queue exists closes the channel when it does not, which lapin calls an error.
+/// Whatever matters of a channel our own lines say.
+const QUIET: &str = "lapin::channel=off";
+
 /// Installs the log writer for the whole process.
 ///
 /// # Errors
 /// When `log_level` is not a valid filter.
 pub fn init(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.log_level)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.log_level))
         .map_err(|error| format!("log level {:?}: {error}", settings.log_level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let installed = match settings.log_format {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::control::{self, Answer, Request};
 use crate::process::State;
-use crate::{Stack, StackOptions, install, loadtest};
+use crate::{Stack, StackOptions, doctor, install, loadtest};
 
 /// Runs a private flash-sale stack: Redis, RabbitMQ, PostgreSQL, nginx, edges, settlers.
 #[derive(Debug, Parser)]
@@ -60,6 +60,12 @@ enum Command {
     Logs {
         /// Its name
         name: String,
+    },
+    /// Say what this machine has and lacks, and the command that helps
+    Doctor {
+        /// Port nginx is to have
+        #[arg(long, env = "HTTP_PORT", default_value_t = 8080)]
+        http_port: u16,
     },
     /// Install the servers that are missing (Debian, Ubuntu)
     Install {
@@ -155,6 +161,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             std::io::stdout().write_all(&text)?;
             Ok(())
         }
+        Command::Doctor { http_port } => doctor::run(&dir, http_port).await,
         Command::Install { tests } => install::run(tests),
         Command::Loadtest => loadtest::run(&dir).await,
     }

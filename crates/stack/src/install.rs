@@ -11,29 +11,26 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use crate::find;
+use crate::requirements::{For, Found, TOOLS, Tool};
 
 /// Denies the start of services while packages are installed (Debian Policy, 9.3.3.1).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/flash-sale.conf";
 
-/// Packages and what shows that they are there.
+/// Packages of what is not there.
 fn missing_packages(with_tests: bool) -> Vec<&'static str> {
-    let mut missing = Vec::new();
-    let mut want = |there: bool, package| {
-        if !there {
-            missing.push(package);
-        }
+    let wanted = |tool: &&Tool| match tool.needed_for {
+        For::Run => true,
+        For::Tests => with_tests,
+        For::Loadtest => false,
     };
-    want(find::on_path("redis-server").is_some(), "redis-server");
-    want(find::rabbitmq().is_some(), "rabbitmq-server");
-    let postgres = find::postgres("postgres").is_some() && find::postgres("initdb").is_some();
-    want(postgres, "postgresql");
-    want(find::on_path("nginx").is_some(), "nginx");
-    if with_tests {
-        want(find::on_path("chromium").is_some(), "chromium");
-        want(find::on_path("chromedriver").is_some(), "chromium-driver");
-    }
-    missing
+    let missing = TOOLS.iter().filter(wanted).filter(|tool| tool.look() == Found::Missing);
+    missing.filter_map(|tool| tool.package).collect()
+}
+
+/// The command a person pastes to install packages.
+pub(crate) fn command(packages: &str) -> String {
+    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
 }
 
 /// Installs what is missing, with what only tests need when asked; says what it does.
@@ -54,9 +51,9 @@ pub(crate) fn run(with_tests: bool) -> anyhow::Result<()> {
     if !is_root && !sudo_works() {
         bail!(
             "these servers are missing; install them, then try again:\n\n  \
-             sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}; \
-             sudo systemctl disable --now {list}\n\n\
-             (the last part stops what the packages started; what is here needs no service)"
+             {}; sudo systemctl disable --now {list}\n\n\
+             (the last part stops what the packages started; what is here needs no service)",
+            command(&list)
         );
     }
     crate::cli::say(&format!("installing {list}"));

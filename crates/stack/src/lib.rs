@@ -6,6 +6,7 @@
 pub mod cli;
 mod control;
 mod data_dir;
+mod doctor;
 mod find;
 mod http;
 mod install;
@@ -13,6 +14,7 @@ mod loadtest;
 mod options;
 mod process;
 mod programs;
+mod requirements;
 mod servers;
 mod signal;
 mod stack;

@@ -17,6 +17,15 @@ impl Server {
     /// Every server.
     pub const ALL: [Self; 3] = [Self::Redis, Self::RabbitMq, Self::Postgres];
 
+    /// The program, as `stack doctor` lists it.
+    pub(crate) const fn program(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server",
+            Self::RabbitMq => "rabbitmq-server",
+            Self::Postgres => "postgres",
+        }
+    }
+
     /// The name its process has in the stack.
     pub const fn process_name(self) -> &'static str {
         match self {

@@ -15,10 +15,12 @@ use crate::options::{Server, StackOptions};
 use crate::process::{ProcessStatus, State};
 use crate::programs::{self, ServerUrls};
 use crate::supervise::{Shared, Supervised};
-use crate::{find, servers, signal};
+use crate::{find, requirements, servers, signal};
 
 /// How long everything may take to be ready on a slow machine.
 const READY_MAX: Duration = Duration::from_secs(120);
+/// A person who waits this long is told what for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often readiness is looked at.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -56,6 +58,7 @@ impl Stack {
             Some(path) => path.clone(),
             None => own_dir.insert(tempfile::tempdir()?).path().to_owned(),
         };
+        requirements::check_disk(&path)?;
         let (dir, used) = DataDir::open(&path)?;
         let cleaned = dir.clean_up().await;
         let settings = dir.settings(&purposes(&options))?;
@@ -82,7 +85,11 @@ impl Stack {
         options: &StackOptions,
         settings: &Settings,
     ) -> anyhow::Result<()> {
-        for server in Server::ALL.into_iter().filter(|server| options.runs(*server)) {
+        let run = || Server::ALL.into_iter().filter(|server| options.runs(*server));
+        for server in run() {
+            requirements::check_age(server.program())?;
+        }
+        for server in run() {
             for spec in servers::specs(server, &self.shared.dir, settings).await? {
                 self.add(spec);
             }
@@ -146,13 +153,18 @@ impl Stack {
     /// After two minutes, naming what is not ready and the end of its log.
     pub async fn wait_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_MAX;
+        let mut patience = Instant::now() + PATIENCE;
         loop {
             let status = self.status_of_all();
             let waiting =
                 status.iter().find(|p| !matches!(p.state, State::Running | State::Stopped));
             let Some(waiting) = waiting else { return Ok(()) };
+            let log = self.shared.dir.log(&waiting.name);
+            if Instant::now() > patience {
+                patience += PATIENCE;
+                self.shared.say(&waiting.name, &format!("not ready yet; see {}", log.display()));
+            }
             if Instant::now() > deadline {
-                let log = self.shared.dir.log(&waiting.name);
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
                 let lines: Vec<_> = text.lines().rev().take(15).collect();
                 let tail: Vec<_> = lines.into_iter().rev().collect();

@@ -8,7 +8,7 @@ use service::redis_pool::RedisPool;
 
 use crate::redis_reply::RedisStepError;
 
-/// Oldest Redis that has what the scripts use (multi-section INFO, shebang flags).
+/// Oldest Redis that has what the scripts use (the shebang line).
 const VERSION_MAJOR_MIN: u32 = 7;
 
 /// A node that may be vouched for.
@@ -22,7 +22,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// Too old.
-    #[error("redis {0} is too old: version 7 or newer is needed for its scripts and INFO")]
+    #[error("redis {0} is too old: version 7 or newer is needed for its scripts")]
     Version(String),
     /// May drop keys.
     #[error("redis maxmemory-policy is {0}: set noeviction, or it may forget buyers")]
@@ -43,9 +43,8 @@ pub enum NodeError {
 /// # Errors
 /// When it does not answer as Redis does.
 pub async fn read_info(redis: &RedisPool) -> Result<String, RedisStepError> {
-    let mut info = redis::cmd("INFO");
-    info.arg("server").arg("memory").arg("persistence").arg("replication");
-    match redis.query(&info).await? {
+    // Without sections: a Redis too old to take several must still be able to say so.
+    match redis.query(&redis::cmd("INFO")).await? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::VerbatimString { text, .. } => Ok(text),
         other => Err(RedisStepError::Shape(format!("{other:?} from INFO"))),
