@@ -4,7 +4,7 @@
 //! ever: the edge serves at once, says 503 and what is missing, and each part retries by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::{Board, Feed, Subscriber, Watchers};
 use crate::http::Context;
+use crate::http::trace::Tracer;
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, publisher};
 use crate::read::{Catalogue, OrderReader};
@@ -138,6 +139,7 @@ impl Edge {
             registry,
             readiness,
             allowed_origins: settings.http.allowed_origins.clone(),
+            tracer: Tracer::new(Instant::now()),
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });

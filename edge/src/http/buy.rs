@@ -3,6 +3,7 @@
 //! Owns the words a buyer is told; leaves the decision to `reserve`.
 //! Invariant: an answer below 500 other than 202 means that this request reserved nothing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,12 +16,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
+use service::trace::Traced;
 use uuid::Uuid;
 
 use super::Context;
 use super::answer::{Answer, json, refuse, refuse_because, refuse_raw, refuse_with};
 use super::checks::check_json;
-use crate::reserve::{self, ReserveError};
+use crate::reserve::{self, Proposal, ReserveError};
 
 /// How long a body may take: it has a hundred bytes.
 const BODY_MAX: Duration = Duration::from_secs(5);
@@ -38,11 +40,18 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let started = Instant::now();
-    let told = match decide(context, request).await {
+    let candidate = Uuid::now_v7();
+    // The lower half of a UUIDv7 is random.
+    let span_id = candidate.as_u64_pair().1;
+    let traced = context.tracer.begin(request.headers(), started, span_id);
+    let told = match decide(context, request, ReservationId(candidate), traced.clone()).await {
         Ok(told) => told,
         Err((code, answer)) => Told::Refused(code, answer),
     };
     context.metrics.buy_seconds.observe(started.elapsed().as_secs_f64());
+    if let Some(traced) = traced {
+        log(&traced, &told, started.elapsed());
+    }
     match told {
         Told::Queued(answer) => {
             context.metrics.count_accepted();
@@ -55,7 +64,30 @@ where
     }
 }
 
-async fn decide<B>(context: &Context, request: Request<B>) -> Result<Told, (Code, Answer)>
+/// The one line about a request that is followed.
+fn log(traced: &Traced, told: &Told, elapsed: Duration) {
+    let (code, answer) = match told {
+        Told::Queued(answer) => ("ACCEPTED", answer),
+        Told::Refused(code, answer) => (code.as_str(), answer),
+    };
+    let location = answer.headers().get(LOCATION).and_then(|url| url.to_str().ok());
+    tracing::info!(
+        trace_id = traced.parent.trace_id(),
+        span_id = traced.parent.span_id(),
+        request_id = traced.request_id,
+        code,
+        location,
+        elapsed_ms = elapsed.as_millis(),
+        "buy"
+    );
+}
+
+async fn decide<B>(
+    context: &Context,
+    request: Request<B>,
+    candidate: ReservationId,
+    traced: Option<Arc<Traced>>,
+) -> Result<Told, (Code, Answer)>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -69,9 +101,9 @@ where
         Some(false) => return Err(plain(Code::UnknownProduct)),
         Some(true) => {}
     }
-    let candidate = ReservationId(Uuid::now_v7());
-    let reserving = context.reserver.reserve(order.product, order.user, order.quantity, candidate);
-    match reserving.await {
+    let (user, quantity) = (order.user, order.quantity);
+    let proposal = Proposal { user, quantity, candidate, traced };
+    match context.reserver.reserve(order.product, proposal).await {
         Ok(answer) => Ok(tell(context, &order, answer)),
         Err(ReserveError::Unavailable) => Err(plain(Code::Unavailable)),
         Err(ReserveError::OutcomeUnknown) => Err(plain(Code::OutcomeUnknown)),

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod buy;
 pub mod checks;
 mod reads;
+pub mod trace;
 mod upgrade;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
 use answer::{Answer, refuse, refuse_because, refuse_method};
+use trace::Tracer;
 
 /// What answering takes.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Context {
     pub readiness: Readiness,
     /// Origins whose pages may open a WebSocket besides this host's own.
     pub allowed_origins: Vec<String>,
+    /// Chooses requests to follow.
+    pub tracer: Tracer,
     /// WebSocket clients run here.
     pub clients: TaskTracker,
     /// The most frequent refusal, written once.

@@ -146,10 +146,13 @@ fn accept(confirmation: &Confirmation) -> Result<(), ChannelError> {
 }
 
 async fn publish(channel: &Channel, message: &Message) -> Result<PublisherConfirm, ChannelError> {
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type(ShortString::from("application/json"))
         .with_message_id(ShortString::from(Uuid::now_v7().to_string()));
+    if let Some(headers) = &message.headers {
+        properties = properties.with_headers(headers.clone());
+    }
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let confirm = channel
         .basic_publish(

@@ -16,6 +16,7 @@ use domain::contract::order_message::OrderBatch;
 use service::backoff::Backoff;
 use service::readiness::Part;
 use service::redis_pool::RedisPool;
+use service::trace::Traced;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ const WAITING_MAX: usize = 4096;
 #[derive(Debug)]
 struct Submission {
     batch: OrderBatch,
+    /// Requests in it that are followed.
+    traced: Vec<Arc<Traced>>,
     confirmed: oneshot::Sender<()>,
 }
 
@@ -43,9 +46,13 @@ pub struct PublishHandle {
 impl PublishHandle {
     /// Hands a batch over. Resolves when the broker confirmed it; `None` when waiting would be in
     /// vain, because the broker is known to be away or too much waits for it.
-    pub fn submit(&self, batch: OrderBatch) -> Option<oneshot::Receiver<()>> {
+    pub fn submit(
+        &self,
+        batch: OrderBatch,
+        traced: Vec<Arc<Traced>>,
+    ) -> Option<oneshot::Receiver<()>> {
         let (confirmed, wait) = oneshot::channel();
-        let submitted = self.inbox.try_send(Submission { batch, confirmed }).is_ok();
+        let submitted = self.inbox.try_send(Submission { batch, traced, confirmed }).is_ok();
         (submitted && self.broker_up.load(Ordering::Relaxed)).then_some(wait)
     }
 }

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use domain::ProductId;
 use domain::contract::order_message::{self, OrderBatch};
+use lapin::types::FieldTable;
+use service::trace;
 use tokio::sync::oneshot;
 
 use super::Submission;
@@ -22,6 +24,8 @@ pub(super) const ORDERS_PER_MESSAGE: usize = 1024;
 pub(super) struct Message {
     /// AMQP body.
     pub(super) body: Vec<u8>,
+    /// Names the requests in it that are followed; `None` when there are none.
+    pub(super) headers: Option<FieldTable>,
     /// Orders in it.
     pub(super) orders: usize,
     /// Outbox entries to delete.
@@ -33,9 +37,12 @@ pub(super) struct Message {
 impl Message {
     /// One message of these submissions.
     pub(super) fn of(submissions: Vec<Submission>) -> Self {
+        let traced = submissions.iter().flat_map(|s| s.traced.iter().map(AsRef::as_ref));
+        let headers = trace::to_headers(traced);
         let (batches, waiters): (Vec<OrderBatch>, Vec<_>) =
             submissions.into_iter().map(|s| (s.batch, s.confirmed)).unzip();
         Self {
+            headers,
             body: order_message::encode(&batches),
             orders: batches.iter().map(|batch| batch.orders.len()).sum(),
             entries: batches
@@ -109,7 +116,7 @@ mod tests {
             reserved_at_ms: 1,
             orders: vec![order],
         };
-        Submission { batch, confirmed: oneshot::channel().0 }
+        Submission { batch, traced: Vec::new(), confirmed: oneshot::channel().0 }
     }
 
     #[test]

@@ -135,11 +135,11 @@ impl Batcher {
         let mut command = self.script.command(&[&sale, &buyers, &outbox]);
         command.arg(deadline_ms).arg(self.limits.outbox_max);
         let mut id = [0; 36];
-        for request in batch {
+        for Request { proposal, .. } in batch {
             command
-                .arg(request.user.get())
-                .arg(request.quantity.units())
-                .arg(&*request.candidate.0.hyphenated().encode_lower(&mut id));
+                .arg(proposal.user.get())
+                .arg(proposal.quantity.units())
+                .arg(&*proposal.candidate.0.hyphenated().encode_lower(&mut id));
         }
         command
     }
@@ -149,15 +149,17 @@ impl Batcher {
         let available = decided.available;
         let mut accepted = Vec::new();
         let mut orders = Vec::new();
+        let mut traced = Vec::new();
         for (request, reserved) in batch.into_iter().zip(decided.answers) {
             let answer = Answer { reserved, available };
             if let Reserved::Accepted(holder) = reserved {
                 orders.push(QueuedOrder {
                     id: holder.id,
-                    user: request.user,
+                    user: request.proposal.user,
                     quantity: holder.quantity,
                     seq: holder.seq,
                 });
+                traced.extend(request.proposal.traced);
                 accepted.push((request.reply, answer));
             } else {
                 let _ = request.reply.send(Ok(answer));
@@ -166,13 +168,14 @@ impl Batcher {
         if orders.is_empty() {
             return;
         }
-        let confirmed = self.publish.submit(OrderBatch {
+        let batch = OrderBatch {
             outbox_id: decided.outbox_id,
             product: self.product,
             epoch: decided.epoch,
             reserved_at_ms: decided.redis_ms,
             orders,
-        });
+        };
+        let confirmed = self.publish.submit(batch, traced);
         let confirm_timeout = self.limits.confirm_timeout;
         let tell = move || {
             for (reply, answer) in accepted {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use domain::{ProductId, Quantity, ReservationId, Reserved, UserId};
 use service::redis_pool::{LoadedScript, RedisPool};
+use service::trace::Traced;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -69,12 +70,23 @@ pub enum ReserveError {
     OutcomeUnknown,
 }
 
+/// What a buyer wants, under the id the edge proposes for it.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Who buys.
+    pub user: UserId,
+    /// Units.
+    pub quantity: Quantity,
+    /// The proposed id; the script decides which one stands.
+    pub candidate: ReservationId,
+    /// Set when this request is followed.
+    pub traced: Option<Arc<Traced>>,
+}
+
 /// One press of Buy on its way to Redis.
 #[derive(Debug)]
 struct Request {
-    user: UserId,
-    quantity: Quantity,
-    candidate: ReservationId,
+    proposal: Proposal,
     arrived: Instant,
     reply: oneshot::Sender<Result<Answer, ReserveError>>,
 }
@@ -129,12 +141,10 @@ impl Reserver {
     pub async fn reserve(
         &self,
         product: ProductId,
-        user: UserId,
-        quantity: Quantity,
-        candidate: ReservationId,
+        proposal: Proposal,
     ) -> Result<Answer, ReserveError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { user, quantity, candidate, arrived: Instant::now(), reply };
+        let request = Request { proposal, arrived: Instant::now(), reply };
         let waiting = self.0.batchers.load();
         let sent = match waiting.get(&product) {
             Some(batcher) => batcher.try_send(request),

@@ -18,6 +18,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
 use service::backoff::Backoff;
 use service::readiness::Part;
+use service::trace::{self, Traced};
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Reporter;
@@ -58,6 +59,8 @@ struct Message {
 struct Batch {
     messages: Vec<Message>,
     dead: Vec<(Delivery, String)>,
+    /// Requests that are followed.
+    traced: Vec<Traced>,
     orders: usize,
     last_tag: u64,
 }
@@ -65,6 +68,7 @@ struct Batch {
 impl Batch {
     fn add(&mut self, delivery: Delivery) {
         self.last_tag = delivery.delivery_tag;
+        self.traced.extend(trace::from_headers(delivery.properties.headers().as_ref()));
         match order_message::decode(&delivery.data) {
             Ok(batches) => {
                 self.orders += batches.iter().map(|b| b.orders.len()).sum::<usize>();
@@ -219,7 +223,7 @@ impl Consume {
             let started = Instant::now();
             let error = match settle_batch(&self.pool, &batches).await {
                 Ok(settled) => {
-                    self.count(batch.orders, &settled, started.elapsed());
+                    self.count(batch, &settled, started.elapsed());
                     return Ok(Some(settled));
                 }
                 Err(SettleError::UnknownProducts(unknown)) => {
@@ -239,7 +243,8 @@ impl Consume {
         }
     }
 
-    fn count(&self, orders: usize, settled: &Settled, elapsed: Duration) {
+    fn count(&self, batch: &Batch, settled: &Settled, elapsed: Duration) {
+        let orders = batch.orders;
         self.metrics.settle_seconds.observe(elapsed.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^53 orders")]
         let size = orders as f64;
@@ -251,6 +256,16 @@ impl Consume {
             tracing::warn!(
                 orders.rejected = settled.rejected,
                 "accepted orders were rejected: redis had lost data"
+            );
+        }
+        for Traced { parent, request_id } in &batch.traced {
+            tracing::info!(
+                trace_id = parent.trace_id(),
+                parent_span_id = parent.span_id(),
+                request_id,
+                batch.orders = orders,
+                elapsed_ms = elapsed.as_millis(),
+                "settled"
             );
         }
         tracing::debug!(batch.orders = orders, elapsed_ms = elapsed.as_millis(), "settled");

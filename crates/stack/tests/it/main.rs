@@ -14,4 +14,5 @@ mod page;
 mod runbook;
 mod sale;
 mod servers;
+mod trace;
 mod wait;
