@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use service::backoff::Backoff;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::settings::{DemoSettings, MigrateSettings};
 
@@ -49,11 +49,12 @@ pub async fn load_demo(settings: &DemoSettings) -> anyhow::Result<()> {
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {
-    let config: tokio_postgres::Config = url.parse().context("DATABASE_URL")?;
+    let config = service::postgres::config(url).context("DATABASE_URL")?;
+    let connector = service::postgres::connector()?;
     let mut backoff = Backoff::for_connection();
     let deadline = tokio::time::Instant::now() + CONNECT_MAX;
     loop {
-        match config.connect(NoTls).await {
+        match config.connect(connector.clone()).await {
             Ok((client, connection)) => {
                 tokio::spawn(connection);
                 return Ok(client);

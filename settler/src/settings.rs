@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use service::settings::{LogSettings, ServerSettings, parse_ms};
+use service::settings::{LogSettings, ServerSettings, parse_ms, parse_url};
 
 /// Records queued orders of a flash sale in PostgreSQL.
 #[derive(Debug, Parser)]
@@ -73,7 +73,7 @@ pub struct RunSettings {
 #[derive(Debug, Clone, Args)]
 pub struct MigrateSettings {
     /// PostgreSQL, `postgresql://user:password@host:port/database`
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = parse_url)]
     pub database_url: String,
 }
 
@@ -81,7 +81,7 @@ pub struct MigrateSettings {
 #[derive(Debug, Clone, Args)]
 pub struct DemoSettings {
     /// PostgreSQL, `postgresql://user:password@host:port/database`
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = parse_url)]
     pub database_url: String,
     /// Units on sale
     #[arg(long, env = "STOCK", default_value_t = 1000,

@@ -11,13 +11,13 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Clone, Args)]
 pub struct ServerSettings {
     /// Redis 7 or newer, `redis://[user:password@]host:port/db`
-    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = parse_url)]
     pub redis_url: String,
     /// RabbitMQ, `amqp://user:password@host:port/vhost`
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_parser = parse_url)]
     pub amqp_url: String,
     /// PostgreSQL, `postgresql://user:password@host:port/database`
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = parse_url)]
     pub database_url: String,
 }
 
@@ -41,6 +41,26 @@ pub enum LogFormat {
     Json,
 }
 
+/// Refuses a URL that asks for TLS when this build has none; for clap's `value_parser`. What else
+/// may be wrong with it is told by whoever connects.
+///
+/// # Errors
+/// When TLS is asked for and was not built in.
+pub fn parse_url(text: &str) -> Result<String, String> {
+    let asked = ["rediss://", "amqps://"].into_iter().find(|scheme| text.starts_with(scheme));
+    let modes = ["sslmode=require", "sslmode=verify-full"];
+    let asked = asked.or_else(|| modes.into_iter().find(|mode| text.contains(mode)));
+    match asked {
+        Some(asked) if !cfg!(feature = "tls") => {
+            Err(format!("{asked} needs a build with `--features tls`"))
+        }
+        _ if text.contains("sslmode=verify-ca") => {
+            Err("sslmode=verify-ca is not supported: use verify-full".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// Reads a whole number of milliseconds, for clap's `value_parser`.
 ///
 /// # Errors
@@ -55,6 +75,17 @@ pub fn parse_ms(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_taken_exactly_when_it_was_built_in() {
+        for url in ["rediss://h/", "amqps://h/", "postgresql://h/d?sslmode=verify-full"] {
+            assert_eq!(parse_url(url).is_ok(), cfg!(feature = "tls"), "{url}");
+        }
+        for url in ["redis://h/", "amqp://h/%2f", "postgresql://h/d?sslmode=prefer"] {
+            assert_eq!(parse_url(url).as_deref(), Ok(url));
+        }
+        assert!(parse_url("postgresql://h/d?sslmode=verify-ca").is_err());
+    }
 
     #[test]
     fn milliseconds_are_whole_and_positive() {

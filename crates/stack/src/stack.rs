@@ -99,9 +99,10 @@ impl Stack {
         }
         self.wait_ready().await?;
         if options.settlers > 0 {
-            self.run_once("settler", &["migrate".into()]).await?;
+            let env = &options.env;
+            self.run_once("settler", &["migrate".into()], env).await?;
             let stock = format!("--stock={}", options.stock);
-            self.run_once("settler", &["demo".into(), stock]).await?;
+            self.run_once("settler", &["demo".into(), stock], env).await?;
         }
         for number in 1..=options.settlers {
             let mut spec = programs::settler(number, settings, &self.urls)?;
@@ -132,10 +133,16 @@ impl Stack {
     }
 
     /// Runs one of our programs to its end.
-    async fn run_once(&self, program: &str, args: &[String]) -> anyhow::Result<()> {
+    async fn run_once(
+        &self,
+        program: &str,
+        args: &[String],
+        env: &[(String, String)],
+    ) -> anyhow::Result<()> {
         let output = Command::new(find::program(program)?)
             .args(args)
             .envs(self.urls.env())
+            .envs(env.iter().cloned())
             .stdin(std::process::Stdio::null())
             .output()
             .await?;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use deadpool_postgres::Pool;
 use domain::{ProductId, SaleWindow, StoredState};
 use service::backoff::{Backoff, jitter};
+use service::postgres::explain;
 use service::readiness::Part;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
@@ -120,9 +121,8 @@ impl Catalogue {
 }
 
 async fn list_products(pool: &Pool) -> Result<BTreeMap<ProductId, Product>, String> {
-    let client = pool.get().await.map_err(|error| error.to_string())?;
-    let statement =
-        client.prepare_cached(LIST_PRODUCTS).await.map_err(|error| error.to_string())?;
-    let rows = client.query(&statement, &[]).await.map_err(|error| error.to_string())?;
+    let client = pool.get().await.map_err(|error| explain(&error))?;
+    let statement = client.prepare_cached(LIST_PRODUCTS).await.map_err(|error| explain(&error))?;
+    let rows = client.query(&statement, &[]).await.map_err(|error| explain(&error))?;
     Ok(rows.iter().filter_map(Product::from_row).map(|product| (product.id, product)).collect())
 }

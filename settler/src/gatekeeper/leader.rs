@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use service::postgres::{ConfigError, Connector};
+use tokio_postgres::Client;
 
 const TRY_LEAD: &str = include_str!("../../../sql/try_lead.sql");
 
@@ -15,9 +16,9 @@ const SESSION_OPTIONS: &str = "-c idle_session_timeout=3000 -c statement_timeout
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// This settler's claim to lead.
-#[derive(Debug)]
 pub struct Leadership {
     config: tokio_postgres::Config,
+    connector: Connector,
     client: Option<Client>,
     leads: bool,
 }
@@ -26,14 +27,15 @@ impl Leadership {
     /// Does not connect yet.
     ///
     /// # Errors
-    /// When the URL is not a PostgreSQL URL.
-    pub fn new(url: &str) -> Result<Self, tokio_postgres::Error> {
-        let mut config: tokio_postgres::Config = url.parse()?;
+    /// See [`ConfigError`].
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        let mut config = service::postgres::config(url)?;
         config
             .application_name("settler-leader")
             .connect_timeout(CONNECT_MAX)
             .options(SESSION_OPTIONS);
-        Ok(Self { config, client: None, leads: false })
+        let connector = service::postgres::connector()?;
+        Ok(Self { config, connector, client: None, leads: false })
     }
 
     /// Whether this settler leads now; tries to, when nobody does.
@@ -51,7 +53,7 @@ impl Leadership {
 
     async fn ask(&mut self) -> Result<bool, tokio_postgres::Error> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            let (client, connection) = self.config.connect(NoTls).await?;
+            let (client, connection) = self.config.connect(self.connector.clone()).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "leader connection ended");

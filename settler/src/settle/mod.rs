@@ -15,6 +15,7 @@ use deadpool_postgres::{Pool, PoolError, Transaction};
 use domain::contract::feed::SettledOrder;
 use domain::contract::order_message::OrderBatch;
 use domain::{Epoch, OrderStatus, ProductId, RejectReason};
+use service::postgres::explain;
 use tokio_postgres::error::SqlState;
 
 use decide::{
@@ -67,7 +68,7 @@ pub enum SettleError {
         epoch: Epoch,
     },
     /// The same batch will fail again: a defect, or a schema that is not ours.
-    #[error("database refused: {0}")]
+    #[error("database refused: {}", explain(.0))]
     Refused(#[source] tokio_postgres::Error),
 }
 
@@ -77,12 +78,12 @@ impl From<tokio_postgres::Error> for SettleError {
             // Class 22 data exception, 23 integrity constraint violation, 42 syntax or access.
             Some(code) if matches!(&code.code()[..2], "22" | "23" | "42") => {
                 if *code == SqlState::UNIQUE_VIOLATION {
-                    return Self::Transient(error.to_string());
+                    return Self::Transient(explain(&error));
                 }
                 Self::Refused(error)
             }
-            Some(code) => Self::Transient(format!("{} ({})", error, code.code())),
-            None => Self::Transient(error.to_string()),
+            Some(code) => Self::Transient(format!("{} ({})", explain(&error), code.code())),
+            None => Self::Transient(explain(&error)),
         }
     }
 }
@@ -91,7 +92,7 @@ impl From<PoolError> for SettleError {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => Self::from(error),
-            other => Self::Transient(other.to_string()),
+            other => Self::Transient(explain(&other)),
         }
     }
 }

@@ -14,5 +14,7 @@ mod page;
 mod runbook;
 mod sale;
 mod servers;
+#[cfg(feature = "tls")]
+mod tls;
 mod trace;
 mod wait;
