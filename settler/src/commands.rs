@@ -54,11 +54,8 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     let mut backoff = Backoff::for_connection();
     let deadline = tokio::time::Instant::now() + CONNECT_MAX;
     loop {
-        match config.connect(connector.clone()).await {
-            Ok((client, connection)) => {
-                tokio::spawn(connection);
-                return Ok(client);
-            }
+        match service::postgres::connect(&config, &connector).await {
+            Ok(client) => return Ok(client),
             Err(error) if tokio::time::Instant::now() > deadline => {
                 return Err(error).context("the database stayed away for a minute");
             }

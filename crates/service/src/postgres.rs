@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio_postgres::Config;
+use tokio_postgres::{Client, Config};
 
 /// How long a caller waits for a free connection before its work is called unavailable.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -75,6 +75,24 @@ pub fn connector() -> Result<Connector, ConfigError> {
 #[cfg(not(feature = "tls"))]
 pub const fn connector() -> Result<Connector, ConfigError> {
     Ok(tokio_postgres::NoTls)
+}
+
+/// Makes one connection, which a task of its own serves until it ends.
+///
+/// # Errors
+/// When the server is away or refuses.
+#[cfg_attr(not(feature = "tls"), expect(clippy::clone_on_copy, reason = "with TLS it is not Copy"))]
+pub async fn connect(
+    config: &Config,
+    connector: &Connector,
+) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(connector.clone()).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = explain(&error), "a database connection ended");
+        }
+    });
+    Ok(client)
 }
 
 /// Builds a pool of at most `connections_max`, without connecting. `session_settings` are sent with

@@ -53,12 +53,7 @@ impl Leadership {
 
     async fn ask(&mut self) -> Result<bool, tokio_postgres::Error> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            let (client, connection) = self.config.connect(self.connector.clone()).await?;
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "leader connection ended");
-                }
-            });
+            let client = service::postgres::connect(&self.config, &self.connector).await?;
             self.client = Some(client);
             self.leads = false;
         }
