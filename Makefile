@@ -33,10 +33,6 @@ bench: ## Criterion benches
 	cargo build --release --locked -p stack -p edge -p settler
 	cargo bench --locked -p edge
 
-loaddoctor: ## Say what this machine has and lacks, and the command that helps
-	@cargo build --release --locked --quiet -p stack
-	@target/release/stack doctor
-
-test: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
+loadtest: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
 	@cargo build --release --locked --quiet -p stack
 	@target/release/stack loadtest
