@@ -24,14 +24,15 @@ use crate::effects::{self, Effects};
 use crate::gatekeeper::leader::Leadership;
 use crate::gatekeeper::{Gatekeeper, Leading};
 use crate::metrics::Metrics;
+use crate::reconcile::Reconciler;
 use crate::relay::Relay;
 use crate::settings::RunSettings;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
-/// The gatekeeper works on one sale at a time; the reporter may need one.
-const GATE_CONNECTIONS: usize = 2;
-/// Gatekeeper, reporter and relay, with one to spare.
+/// The gatekeeper works on one sale at a time; the reporter and the reconciler may need one each.
+const GATE_CONNECTIONS: usize = 3;
+/// Gatekeeper, reporter, relay and reconciler.
 const REDIS_CONNECTIONS: u32 = 4;
 /// A call adopts at most 500 holders, a few milliseconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -66,6 +67,8 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     tasks.spawn(report);
     let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());
+    let amqp_url = settings.servers.amqp_url.clone();
+    let reconciler = Reconciler::new(stores.gate_pool.clone(), stores.redis.clone(), amqp_url);
     let gatekeeper = Gatekeeper {
         pool: stores.gate_pool,
         redis: stores.redis.clone(),
@@ -80,9 +83,10 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         redis: stores.redis,
         publisher: Publisher::new(settings.servers.amqp_url.clone(), "settler-relay"),
         age: settings.relay_age_ms,
-        metrics,
+        metrics: metrics.clone(),
     };
-    tasks.spawn(relay.run(leading, stop.clone()));
+    tasks.spawn(relay.run(leading.clone(), stop.clone()));
+    tasks.spawn(reconciler.run(settings.reconcile_ms, metrics, leading, stop.clone()));
     let probe = Arc::new(Probe { readiness, metrics: registry });
     tasks.spawn(service::probe::serve(listener, probe, stop.clone()));
     tasks.close();

@@ -56,6 +56,12 @@ script_codes! {
         0 "OPENED" Opened,
         1 "OUTRUN" Outrun,
     }
+    /// Where a sale stands.
+    CutCode of "read_cut.lua" {
+        0 "OPEN" Open,
+        1 "CLOSED" Closed,
+        2 "MISSING" Missing,
+    }
     /// How reporting ended.
     ReportCode of "report_stock.lua" {
         0 "REPORTED" Reported,

@@ -1,20 +1,27 @@
-//! One-shot commands: migrate the schema, load the demo sale.
+//! One-shot commands: migrate the schema, load the demo sale, reconcile the books.
 //!
-//! Invariant: both are idempotent, and wait a bounded time for a database that is starting.
+//! Invariant: all are idempotent, and wait a bounded time for a database that is starting.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use domain::contract::reconcile::ReconcileView;
 use service::backoff::Backoff;
+use service::redis_pool::{RedisPool, RedisPoolSettings};
 use tokio_postgres::Client;
 
-use crate::settings::{DemoSettings, MigrateSettings};
+use crate::reconcile::{self, Reconciler};
+use crate::settings::{DemoSettings, MigrateSettings, ReconcileSettings};
 
 const LOCK_MIGRATIONS: &str = include_str!("../../sql/lock_migrations.sql");
 const LOAD_DEMO: &str = include_str!("../../sql/load_demo.sql");
 
 /// How long a database may take to start before these commands give up.
 const CONNECT_MAX: Duration = Duration::from_secs(60);
+
+/// Pause between two looks: long enough for a batch on its way to be settled.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 mod schema {
     refinery::embed_migrations!("../sql/schema");
@@ -46,6 +53,67 @@ pub async fn load_demo(settings: &DemoSettings) -> anyhow::Result<()> {
     }
     .as_str());
     Ok(())
+}
+
+/// Compares the books until everything is settled or the wait is over, and prints the last look.
+///
+/// # Errors
+/// When PostgreSQL is away or a URL is malformed.
+pub async fn reconcile(settings: &ReconcileSettings) -> anyhow::Result<ExitCode> {
+    let servers = &settings.servers;
+    let pool = service::postgres::pool(&servers.database_url, "settler-reconcile", 1, "")
+        .context("DATABASE_URL")?;
+    let redis = RedisPoolSettings {
+        url: servers.redis_url.clone(),
+        connections_max: 1,
+        response_timeout: LOOK_PAUSE,
+    };
+    let redis = RedisPool::connect(&redis, &[]).context("REDIS_URL")?;
+    let mut reconciler = Reconciler::new(pool, redis, servers.amqp_url.clone());
+    let deadline = tokio::time::Instant::now() + settings.wait_ms;
+    let view = loop {
+        let view = reconciler.look(reconcile::now_ms()).await?;
+        let quiet = view.products.iter().all(|product| product.quiet);
+        if quiet || tokio::time::Instant::now() > deadline {
+            break view;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    };
+    say(&if settings.json { view.to_json() } else { in_words(&view) });
+    Ok(if view.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn in_words(view: &ReconcileView) -> String {
+    let number = |value: Option<i64>| value.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let mut lines = vec![format!(
+        "queue {}, dead letters {}",
+        number(view.queue.map(i64::from)),
+        number(view.dead_letters.map(i64::from))
+    )];
+    for books in &view.products {
+        let state = if books.quiet { "quiet" } else { "not quiet" };
+        lines.push(format!(
+            "product {}: total {} = stock {} + orders {}; \
+             available {}, open {}, outbox {}; {state}",
+            books.product_id,
+            books.total,
+            books.stock,
+            books.holding,
+            number(books.available),
+            number(books.open),
+            number(books.outbox)
+        ));
+        for finding in &books.findings {
+            lines.push(format!(
+                "  {} broken by {}: {}",
+                finding.invariant, finding.amount, finding.detail
+            ));
+        }
+    }
+    lines.push(
+        if view.holds { "all invariants hold" } else { "NOT all invariants hold" }.to_owned(),
+    );
+    lines.join("\n")
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {

@@ -10,6 +10,7 @@ pub mod consume;
 pub mod effects;
 pub mod gatekeeper;
 pub mod metrics;
+pub mod reconcile;
 pub mod redis_reply;
 pub mod relay;
 pub mod settings;

@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let command = Cli::parse().command;
     let threads = match &command {
         Command::Run(settings) => usize::from(settings.worker_threads),
-        Command::Migrate(_) | Command::Demo(_) | Command::Healthcheck(_) => 1,
+        _ => 1,
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -31,6 +31,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate(settings) => commands::migrate(&settings).await?,
         Command::Demo(settings) => commands::load_demo(&settings).await?,
+        Command::Reconcile(settings) => return commands::reconcile(&settings).await,
         Command::Healthcheck(settings) => {
             return Ok(service::healthcheck::report(settings.probe_addr).await);
         }

@@ -24,8 +24,24 @@ pub enum Command {
     Migrate(MigrateSettings),
     /// Create the demo sale (product 1, iPhone 15 Pro) unless it exists, then exit
     Demo(DemoSettings),
+    /// Compare PostgreSQL, Redis and RabbitMQ and print what does not add up; exit code 1 if any
+    Reconcile(ReconcileSettings),
     /// Ask the settler that runs on this machine whether it is ready; exit code 0 when it is
     Healthcheck(HealthcheckSettings),
+}
+
+/// `settler reconcile`.
+#[derive(Debug, Clone, Args)]
+pub struct ReconcileSettings {
+    /// The three servers.
+    #[command(flatten)]
+    pub servers: ServerSettings,
+    /// Print JSON, alone, to stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Longest wait for everything to be settled, ms; some drift shows only then
+    #[arg(long, default_value = "5000", value_parser = parse_ms)]
+    pub wait_ms: Duration,
 }
 
 /// `settler healthcheck`.
@@ -63,6 +79,9 @@ pub struct RunSettings {
     /// Age at which the relay publishes an outbox entry an edge left behind, ms
     #[arg(long, env = "SETTLER_RELAY_AGE_MS", default_value = "2000", value_parser = parse_ms)]
     pub relay_age_ms: Duration,
+    /// Time between two looks of the reconciler at the books, ms
+    #[arg(long, env = "SETTLER_RECONCILE_MS", default_value = "10000", value_parser = parse_ms)]
+    pub reconcile_ms: Duration,
     /// Time from a stop signal to leaving with work undone, ms
     #[arg(long, env = "SETTLER_SHUTDOWN_GRACE_MS", default_value = "10000",
           value_parser = parse_ms)]

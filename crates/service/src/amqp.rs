@@ -108,6 +108,16 @@ async fn exists(connection: &Connection, topology: &Topology) -> Result<bool, la
     Ok(true)
 }
 
+/// Messages of a queue that wait for a consumer.
+///
+/// # Errors
+/// When there is no such queue or the broker is away.
+pub async fn depth(channel: &Channel, queue: &str) -> Result<u32, lapin::Error> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = channel.queue_declare(ShortString::from(queue), options, FieldTable::default());
+    Ok(asked.await?.message_count())
+}
+
 fn is_not_found(error: &lapin::Error) -> bool {
     let lapin::ErrorKind::ProtocolError(error) = error.kind() else { return false };
     error.get_id() == 404

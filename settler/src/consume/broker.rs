@@ -64,6 +64,52 @@ pub async fn consume(
     Ok((connection, channel, consumer))
 }
 
+/// Messages that wait for a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depths {
+    /// Orders no settler has taken.
+    pub orders: u32,
+    /// Dead letters.
+    pub dead: u32,
+}
+
+/// Asks how much waits in the queues, on a connection of its own that is made when needed.
+#[derive(Debug)]
+pub struct Observer {
+    url: String,
+    open: Option<(Connection, Channel)>,
+}
+
+impl Observer {
+    /// Does not connect yet.
+    pub const fn new(url: String) -> Self {
+        Self { url, open: None }
+    }
+
+    /// What waits now.
+    ///
+    /// # Errors
+    /// When the broker is away or does not answer in time.
+    pub async fn depths(&mut self) -> Result<Depths, BrokerError> {
+        let asked = tokio::time::timeout(CONSUME_MAX, self.ask()).await;
+        let depths = asked.unwrap_or(Err(BrokerError::NoConfirm));
+        if depths.is_err() {
+            self.open = None;
+        }
+        depths
+    }
+
+    async fn ask(&mut self) -> Result<Depths, BrokerError> {
+        if self.open.as_ref().is_none_or(|(_, channel)| !channel.status().connected()) {
+            self.open = Some(amqp::open(&self.url, "settler-observe", &TOPOLOGY).await?);
+        }
+        let (_, channel) = self.open.as_ref().expect("opened above when it was not");
+        let orders = amqp::depth(channel, topology::QUEUE).await?;
+        let dead = amqp::depth(channel, topology::DEAD_QUEUE).await?;
+        Ok(Depths { orders, dead })
+    }
+}
+
 /// Publishes one message at a time, on a connection of its own that is made when needed.
 #[derive(Debug)]
 pub struct Publisher {

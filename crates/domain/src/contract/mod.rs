@@ -12,6 +12,7 @@ pub mod order_view;
 pub mod outbox;
 pub mod problem;
 pub mod product_view;
+pub mod reconcile;
 pub mod rfc3339;
 pub mod socket;
 pub mod topology;

@@ -27,8 +27,9 @@ pub(crate) const EDGE_ARROWS: &[(&str, &[&str])] = &[
 /// Which modules of the settler may import which.
 pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
     ("main", &["settler"]),
-    ("app", &["consume", "relay", "gatekeeper", "effects", "metrics", "settings"]),
-    ("commands", &["settings"]),
+    ("app", &["consume", "relay", "gatekeeper", "reconcile", "effects", "metrics", "settings"]),
+    ("commands", &["reconcile", "settings"]),
+    ("reconcile", &["consume", "gatekeeper", "settle", "metrics", "redis_reply", "codes"]),
     ("consume", &["settle", "effects", "metrics"]),
     ("relay", &["consume", "gatekeeper", "metrics", "redis_reply"]),
     ("gatekeeper", &["settle", "effects", "metrics", "redis_reply", "codes"]),
@@ -145,7 +146,7 @@ pub(crate) fn lua_script(source: &Source) -> Vec<String> {
     if source.lines.len() > LUA_LINES_MAX {
         miss("more than 100 lines");
     }
-    if source.lines[0] != "#!lua" {
+    if !source.lines[0].starts_with("#!lua") {
         miss("no `#!lua` line, so Redis would not refuse it when out of memory");
     }
     for heading in ["-- Purpose: ", "-- KEYS: ", "-- ARGV: ", "-- Returns: "] {

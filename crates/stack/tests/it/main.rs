@@ -11,6 +11,7 @@ mod documents;
 mod machine;
 mod monitoring;
 mod page;
+mod reconcile;
 mod runbook;
 mod sale;
 mod servers;

@@ -103,14 +103,17 @@ pub(crate) fn alerts() -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dashboards_and_alerts_ask_for_metrics_there_are() {
-    let options = StackOptions { edges: 1, settlers: 1, ..StackOptions::default() };
+    let env = vec![("SETTLER_RECONCILE_MS".to_owned(), "100".to_owned())];
+    let options = StackOptions { edges: 1, env, ..StackOptions::default() };
     let stack = Stack::start(options).await.unwrap();
     assert_eq!(buy(stack.http(), 1).await.unwrap().status, 202);
     assert_eq!(buy(stack.http(), 1).await.unwrap().status, 409);
     let settler = stack.url("settler-1").unwrap();
     let page = async |url: &str| get(url, "/metrics").await.unwrap().body.to_string();
-    wait_until("the order is counted as settled", || async {
-        page(&settler).await.contains("settled_orders_total{status=\\\"confirmed\\\"} 1")
+    wait_until("the order is counted as settled and the books were looked at", || async {
+        let page = page(&settler).await;
+        page.contains("settled_orders_total{status=\\\"confirmed\\\"} 1")
+            && page.contains("flashsale_queue_messages{")
     })
     .await;
 

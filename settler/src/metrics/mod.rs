@@ -1,5 +1,7 @@
 //! What the settler counts. Names are those of the architecture document; no user labels.
 
+mod books;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use service::telemetry::{latency_buckets, size_buckets};
+
+pub use books::Books;
 
 /// What becomes of an order that was taken from the queue.
 const STATUSES: [&str; 4] = ["confirmed", "rejected", "replayed", "dead"];
@@ -49,6 +53,8 @@ pub struct Metrics {
     pub outbox_depth: Family<ProductLabel, Gauge>,
     /// `flashsale_outbox_oldest_seconds{product}`
     pub outbox_oldest_seconds: Family<ProductLabel, Gauge>,
+    /// What the reconciler found.
+    pub books: Books,
 }
 
 impl Metrics {
@@ -62,6 +68,7 @@ impl Metrics {
             gate_closed_seconds: Histogram::new(latency_buckets()),
             outbox_depth: Family::default(),
             outbox_oldest_seconds: Family::default(),
+            books: Books::default(),
         };
         for status in STATUSES {
             // From zero: the first of a kind is an increase, too.
@@ -99,6 +106,7 @@ impl Metrics {
             "Age of the oldest of them",
             metrics.outbox_oldest_seconds.clone(),
         );
+        metrics.books.register(registry);
         metrics
     }
 

@@ -1,0 +1,187 @@
+//! The reconciler: compares PostgreSQL, Redis and RabbitMQ, and says what does not add up.
+//!
+//! Owns the looking and the alarm; `judge` owns the arithmetic. It repairs nothing: whoever hides
+//! a drift hides its cause. Invariant: it takes at most one part in twenty of the time.
+
+pub mod judge;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use deadpool_postgres::Pool;
+use domain::contract::reconcile::{ProductBooks, ReconcileView};
+use domain::contract::{keys, rfc3339};
+use domain::{Epoch, ProductId};
+use service::redis_pool::{LoadedScript, RedisPool};
+use tokio::sync::watch;
+use tokio_postgres::Row;
+use tokio_util::sync::CancellationToken;
+
+use crate::codes::CutCode;
+use crate::consume::broker::{Depths, Observer};
+use crate::gatekeeper::Leading;
+use crate::metrics::Metrics;
+use crate::redis_reply::{RedisStepError, integers};
+use crate::settle::SettleError;
+use judge::{Cut, Ledger, Look, judge};
+
+const AUDIT_SALES: &str = include_str!("../../../sql/audit_sales.sql");
+const READ_CUT: &str = include_str!("../../../lua/read_cut.lua");
+
+/// A look reads every order; so many times its duration passes before the next.
+const PAUSE_FACTOR: u32 = 20;
+
+/// Looks at everything.
+pub struct Reconciler {
+    pool: Pool,
+    redis: RedisPool,
+    queues: Observer,
+    script: LoadedScript,
+    before: HashMap<ProductId, Look>,
+}
+
+/// Why a look found out nothing: PostgreSQL is away.
+#[derive(Debug, thiserror::Error)]
+#[error("the books cannot be read: {0}")]
+pub struct LookError(#[from] SettleError);
+
+impl Reconciler {
+    /// Does not connect yet.
+    pub fn new(pool: Pool, redis: RedisPool, amqp_url: String) -> Self {
+        let queues = Observer::new(amqp_url);
+        let script = LoadedScript::new(READ_CUT);
+        Self { pool, redis, queues, script, before: HashMap::new() }
+    }
+
+    /// Looks every `period` while this settler leads, exports what it finds and raises the alarm,
+    /// until `stop`.
+    pub async fn run(
+        mut self,
+        period: Duration,
+        metrics: Metrics,
+        leading: watch::Receiver<Leading>,
+        stop: CancellationToken,
+    ) {
+        let mut alarmed = Vec::new();
+        let mut pause = period;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+            if !leading.borrow().leads {
+                metrics.books.forget();
+                continue;
+            }
+            let started = Instant::now();
+            let looked = tokio::select! {
+                looked = self.look(now_ms()) => looked,
+                () = stop.cancelled() => return,
+            };
+            pause = period.max(started.elapsed() * PAUSE_FACTOR);
+            match looked {
+                Ok(view) => {
+                    metrics.books.export(&view);
+                    raise_alarm(&view.products, &mut alarmed);
+                }
+                Err(error) => tracing::debug!(%error, "no reconciliation"),
+            }
+        }
+    }
+
+    /// Looks once. What is away is left out.
+    ///
+    /// # Errors
+    /// When PostgreSQL is away.
+    pub async fn look(&mut self, now_ms: i64) -> Result<ReconcileView, LookError> {
+        // PostgreSQL first: see `judge`.
+        let ledgers = self.read_ledgers().await?;
+        let mut cuts = Vec::with_capacity(ledgers.len());
+        for ledger in &ledgers {
+            cuts.push(self.read_cut(ledger.product).await.ok().flatten());
+        }
+        let depths = self.queues.depths().await.ok();
+        let queue = depths.map(|depths| depths.orders);
+        let mut products = Vec::with_capacity(ledgers.len());
+        for (ledger, cut) in ledgers.into_iter().zip(cuts) {
+            let look = Look { ledger, cut, queue };
+            let before = self.before.insert(ledger.product, look);
+            products.push(judge(&look, before.as_ref()));
+        }
+        Ok(view(now_ms, products, depths))
+    }
+
+    async fn read_ledgers(&self) -> Result<Vec<Ledger>, SettleError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(AUDIT_SALES).await?;
+        let rows = client.query(&statement, &[]).await?;
+        Ok(rows.iter().filter_map(read_ledger).collect())
+    }
+
+    async fn read_cut(&self, product: ProductId) -> Result<Option<Cut>, RedisStepError> {
+        let command = self.script.command(&[&keys::sale(product), &keys::outbox(product)]);
+        let reply = self.redis.call(&self.script, &command).await?;
+        let [code, available, epoch, seq, applied, outbox] = integers(&reply)?;
+        let open = match CutCode::from_number(code)? {
+            CutCode::Missing => return Ok(None),
+            CutCode::Open => true,
+            CutCode::Closed => false,
+        };
+        Ok(Some(Cut { open, available, epoch: Epoch(epoch), seq, applied, outbox }))
+    }
+}
+
+/// The time on this machine's clock; it only dates a report.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn read_ledger(row: &Row) -> Option<Ledger> {
+    Some(Ledger {
+        product: ProductId::new(row.get("id")).ok()?,
+        total: row.get("total"),
+        stock: row.get("stock"),
+        holding: row.get("holding"),
+        over_limit: row.get("over_limit"),
+        epoch: Epoch(row.get("epoch")),
+        effect_seq: row.get("effect_seq"),
+        version: row.get("version"),
+    })
+}
+
+fn view(now_ms: i64, products: Vec<ProductBooks>, depths: Option<Depths>) -> ReconcileView {
+    ReconcileView {
+        checked_at: rfc3339::from_ms(now_ms),
+        holds: products.iter().all(|product| product.findings.is_empty()),
+        queue: depths.map(|depths| depths.orders),
+        dead_letters: depths.map(|depths| depths.dead),
+        products,
+    }
+}
+
+/// Says once that something is wrong, and once that it is not any more.
+fn raise_alarm(products: &[ProductBooks], alarmed: &mut Vec<ProductBooks>) {
+    let same = |a: &ProductBooks, b: &ProductBooks| {
+        a.product_id == b.product_id && a.findings == b.findings
+    };
+    for now in products {
+        let known = alarmed.iter().any(|before| same(before, now));
+        for finding in now.findings.iter().filter(|_| !known) {
+            tracing::error!(
+                product.id = now.product_id,
+                invariant = finding.invariant,
+                amount = finding.amount,
+                stock = now.stock,
+                available = now.available,
+                "{}",
+                finding.detail
+            );
+        }
+    }
+    let fine = |id: i64| products.iter().any(|p| p.product_id == id && p.findings.is_empty());
+    for before in alarmed.iter().filter(|before| fine(before.product_id)) {
+        tracing::warn!(product.id = before.product_id, "the books add up again");
+    }
+    *alarmed = products.iter().filter(|p| !p.findings.is_empty()).cloned().collect();
+}
