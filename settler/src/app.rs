@@ -14,7 +14,7 @@ use service::probe::Probe;
 use service::readiness::{Part, Readiness};
 use service::redis_pool::{RedisPool, RedisPoolSettings};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::relay::Relay;
 use crate::settings::RunSettings;
+use crate::sweeper::Sweeper;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
@@ -36,6 +37,8 @@ const GATE_CONNECTIONS: usize = 3;
 const REDIS_CONNECTIONS: u32 = 4;
 /// A call adopts at most 500 holders, a few milliseconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
+/// Stranded products that wait for the sweeper; more are found again by the next look.
+const STRANDED_MAX: usize = 16;
 /// A settler that froze inside a transaction loses its locks after 2 s; a statement that waits for
 /// a lock somebody else holds gives up after 5 s, and its batch is tried again.
 const SETTLE_SESSION: &str =
@@ -68,6 +71,11 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());
     let amqp_url = settings.servers.amqp_url.clone();
+    let sweeper = Sweeper {
+        pool: stores.gate_pool.clone(),
+        redis: stores.redis.clone(),
+        publisher: Publisher::new(amqp_url.clone(), "settler-sweep"),
+    };
     let reconciler = Reconciler::new(stores.gate_pool.clone(), stores.redis.clone(), amqp_url);
     let gatekeeper = Gatekeeper {
         pool: stores.gate_pool,
@@ -86,7 +94,10 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         metrics: metrics.clone(),
     };
     tasks.spawn(relay.run(leading.clone(), stop.clone()));
-    tasks.spawn(reconciler.run(settings.reconcile_ms, metrics, leading, stop.clone()));
+    let (sweep, stranded) = mpsc::channel(STRANDED_MAX);
+    let period = settings.reconcile_ms;
+    tasks.spawn(reconciler.run(period, metrics, leading, sweep, stop.clone()));
+    tasks.spawn(sweeper.run(stranded, stop.clone()));
     let probe = Arc::new(Probe { readiness, metrics: registry });
     tasks.spawn(service::probe::serve(listener, probe, stop.clone()));
     tasks.close();

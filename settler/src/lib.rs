@@ -15,3 +15,4 @@ pub mod redis_reply;
 pub mod relay;
 pub mod settings;
 pub mod settle;
+pub mod sweeper;

@@ -61,6 +61,13 @@ impl ReservationId {
         // Uuid also reads braced, simple and URN forms; one spelling keeps log and cache keys one.
         if text.len() != 36 { None } else { Uuid::try_parse(text).ok().map(Self) }
     }
+
+    /// When an edge proposed it, milliseconds since the Unix epoch; `None` unless it is a UUIDv7.
+    pub fn proposed_at_ms(&self) -> Option<i64> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let seconds = i64::try_from(seconds).ok()?;
+        seconds.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))
+    }
 }
 
 impl fmt::Display for ReservationId {

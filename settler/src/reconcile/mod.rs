@@ -1,7 +1,8 @@
 //! The reconciler: compares PostgreSQL, Redis and RabbitMQ, and says what does not add up.
 //!
 //! Owns the looking and the alarm; `judge` owns the arithmetic. It repairs nothing: whoever hides
-//! a drift hides its cause. Invariant: it takes at most one part in twenty of the time.
+//! a drift hides its cause. What is stranded it names to the sweeper, after the alarm.
+//! Invariant: it takes at most one part in twenty of the time.
 
 pub mod judge;
 
@@ -13,7 +14,7 @@ use domain::contract::reconcile::{ProductBooks, ReconcileView};
 use domain::contract::{keys, rfc3339};
 use domain::{Epoch, ProductId};
 use service::redis_pool::{LoadedScript, RedisPool};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,15 @@ pub struct Reconciler {
     before: HashMap<ProductId, Look>,
 }
 
+/// Reservations that wait nowhere: found by [`Reconciler::run`], republished by the sweeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stranded {
+    /// The product.
+    pub product: ProductId,
+    /// The present life of its state in Redis.
+    pub epoch: Epoch,
+}
+
 /// Why a look found out nothing: PostgreSQL is away.
 #[derive(Debug, thiserror::Error)]
 #[error("the books cannot be read: {0}")]
@@ -60,6 +70,7 @@ impl Reconciler {
         period: Duration,
         metrics: Metrics,
         leading: watch::Receiver<Leading>,
+        sweep: mpsc::Sender<Stranded>,
         stop: CancellationToken,
     ) {
         let mut alarmed = Vec::new();
@@ -83,6 +94,10 @@ impl Reconciler {
                 Ok(view) => {
                     metrics.books.export(&view);
                     raise_alarm(&view.products, &mut alarmed);
+                    for stranded in self.stranded(&view.products) {
+                        // Full: it is being swept.
+                        let _ = sweep.try_send(stranded);
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "no reconciliation"),
             }
@@ -109,6 +124,17 @@ impl Reconciler {
             products.push(judge(&look, before.as_ref()));
         }
         Ok(view(now_ms, products, depths))
+    }
+
+    /// Products with units that are reserved while nothing waits that would settle them.
+    fn stranded(&self, products: &[ProductBooks]) -> Vec<Stranded> {
+        let waiting = products.iter().filter(|books| books.quiet && books.open > Some(0));
+        let stranded = waiting.filter_map(|books| {
+            let product = ProductId::new(books.product_id).ok()?;
+            let epoch = self.before.get(&product)?.cut?.epoch;
+            Some(Stranded { product, epoch })
+        });
+        stranded.collect()
     }
 
     async fn read_ledgers(&self) -> Result<Vec<Ledger>, SettleError> {

@@ -5,10 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{GenericClient, Transaction};
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::columns::{EffectColumns, OrderColumns};
 use super::decide::{Effect, HolderRow, LockedProduct, SettleOrder};
@@ -74,13 +75,16 @@ fn ids_of(rows: &[Row]) -> HashSet<ReservationId> {
     rows.iter().map(|row| ReservationId(row.get("id"))).collect()
 }
 
-pub(super) async fn find_known(
-    transaction: &Transaction<'_>,
-    orders: &[SettleOrder],
+/// Which of these ids have an outcome.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find_known(
+    client: &impl GenericClient,
+    ids: &[Uuid],
 ) -> Result<HashSet<ReservationId>, SettleError> {
-    let ids: Vec<_> = orders.iter().map(|o| o.order.id.0).collect();
-    let statement = transaction.prepare_cached(FIND_KNOWN).await?;
-    Ok(ids_of(&transaction.query(&statement, &[&ids]).await?))
+    let statement = client.prepare_cached(FIND_KNOWN).await?;
+    Ok(ids_of(&client.query(&statement, &[&ids]).await?))
 }
 
 pub(super) async fn find_holders(

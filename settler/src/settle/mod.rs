@@ -18,6 +18,8 @@ use domain::{Epoch, OrderStatus, ProductId, RejectReason};
 use service::postgres::explain;
 use tokio_postgres::error::SqlState;
 
+pub use ledger::find_known;
+
 use decide::{
     Effect, LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice,
 };
@@ -169,7 +171,8 @@ async fn confirm_first(
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Outcome, SettleError> {
-    let known = ledger::find_known(transaction, orders).await?;
+    let ids: Vec<_> = orders.iter().map(|order| order.order.id.0).collect();
+    let known = find_known(transaction, &ids).await?;
     let holders = ledger::find_holders(transaction, orders.iter()).await?;
     let by_user =
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();

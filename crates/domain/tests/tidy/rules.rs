@@ -27,7 +27,20 @@ pub(crate) const EDGE_ARROWS: &[(&str, &[&str])] = &[
 /// Which modules of the settler may import which.
 pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
     ("main", &["settler"]),
-    ("app", &["consume", "relay", "gatekeeper", "reconcile", "effects", "metrics", "settings"]),
+    (
+        "app",
+        &[
+            "consume",
+            "relay",
+            "gatekeeper",
+            "reconcile",
+            "sweeper",
+            "effects",
+            "metrics",
+            "settings",
+        ],
+    ),
+    ("sweeper", &["consume", "reconcile", "settle", "redis_reply"]),
     ("commands", &["reconcile", "settings"]),
     ("reconcile", &["consume", "gatekeeper", "settle", "metrics", "redis_reply", "codes"]),
     ("consume", &["settle", "effects", "metrics"]),

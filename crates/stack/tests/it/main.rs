@@ -8,6 +8,7 @@ mod compose;
 mod crash;
 mod dockerfile;
 mod documents;
+mod faults;
 mod machine;
 mod monitoring;
 mod page;
