@@ -132,7 +132,8 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     }
 }
 
+/// A result, to the terminal.
 #[expect(clippy::print_stdout, reason = "the result of a one-shot command goes to the terminal")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     println!("{line}");
 }

@@ -7,6 +7,7 @@ pub mod app;
 pub mod codes;
 pub mod commands;
 pub mod consume;
+pub mod dead;
 pub mod effects;
 pub mod gatekeeper;
 pub mod metrics;

@@ -26,6 +26,8 @@ pub enum Command {
     Demo(DemoSettings),
     /// Compare PostgreSQL, Redis and RabbitMQ and print what does not add up; exit code 1 if any
     Reconcile(ReconcileSettings),
+    /// Messages no settler could read: list them, publish them again, drop them
+    Dead(DeadSettings),
     /// Ask the settler that runs on this machine whether it is ready; exit code 0 when it is
     Healthcheck(HealthcheckSettings),
 }
@@ -42,6 +44,43 @@ pub struct ReconcileSettings {
     /// Longest wait for everything to be settled, ms; some drift shows only then
     #[arg(long, default_value = "5000", value_parser = parse_ms)]
     pub wait_ms: Duration,
+}
+
+/// `settler dead`.
+#[derive(Debug, Clone, Args)]
+pub struct DeadSettings {
+    /// RabbitMQ, `amqp://user:password@host:port/vhost`
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_parser = parse_url)]
+    pub amqp_url: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadCommand,
+}
+
+/// What can be done with dead letters.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeadCommand {
+    /// Print each with its id, why it was refused, and the beginning of its body
+    List {
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Publish them to the settlers again, as after an upgrade that can read them
+    Replay(Which),
+    /// Delete them for good
+    Drop(Which),
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// Every one
+    #[arg(long)]
+    pub all: bool,
+    /// Message ids, as `list` prints them
+    pub message_ids: Vec<String>,
 }
 
 /// `settler healthcheck`.

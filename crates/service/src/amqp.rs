@@ -129,7 +129,10 @@ async fn declare(
     topology: &Topology,
     settles: Duration,
 ) -> Result<(), lapin::Error> {
-    let dead = quorum_arguments();
+    // RabbitMQ 4 drops what was looked at twenty times, unless told otherwise.
+    let limit = AMQPValue::LongLongInt(topology.delivery_limit);
+    let mut dead = quorum_arguments();
+    dead.insert("x-delivery-limit".into(), limit.clone());
     declare_queue(channel, topology.dead_queue, dead).await?;
     let mut arguments = quorum_arguments();
     arguments.insert("x-dead-letter-exchange".into(), text(topology.dead_exchange));
@@ -137,7 +140,7 @@ async fn declare(
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     // At-least-once dead-lettering needs it; a full queue then refuses instead of dropping.
     arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(topology.delivery_limit));
+    arguments.insert("x-delivery-limit".into(), limit);
     declare_queue(channel, topology.queue, arguments).await?;
     tokio::time::sleep(settles).await;
     bind(channel, topology.dead_exchange, topology.dead_queue, topology.dead_queue).await?;

@@ -17,7 +17,7 @@ use crate::fixture::{DEADLINE, Servers, batch, id, order, product, wait_until};
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
 
 /// A whole stack without edges: servers, a migrated database with the demo sale, one settler.
-async fn settling(stock: i64) -> (Servers, Channel) {
+pub(crate) async fn settling(stock: i64) -> (Servers, Channel) {
     let options = StackOptions { edges: 0, settlers: 1, stock, ..StackOptions::default() };
     let stack = Stack::start(options).await.unwrap();
     let pool = service::postgres::pool(stack.database_url(), "test", 4, "").unwrap();
@@ -25,7 +25,7 @@ async fn settling(stock: i64) -> (Servers, Channel) {
     (Servers { stack, pool }, channel)
 }
 
-async fn publish(channel: &Channel, body: &[u8]) {
+pub(crate) async fn publish(channel: &Channel, body: &[u8]) {
     let confirm = channel
         .basic_publish(
             topology::EXCHANGE.into(),

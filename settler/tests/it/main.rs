@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod consume;
+mod dead;
 mod fixture;
 mod settle;
 mod vouch;

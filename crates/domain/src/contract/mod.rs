@@ -5,6 +5,7 @@
 //! Invariant: this is the only module of the project's programs that derives `Serialize`.
 
 pub mod buy;
+pub mod dead_letter;
 pub mod feed;
 pub mod keys;
 pub mod order_message;

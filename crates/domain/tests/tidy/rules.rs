@@ -42,6 +42,7 @@ pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
     ),
     ("sweeper", &["consume", "reconcile", "settle", "redis_reply"]),
     ("commands", &["reconcile", "settings"]),
+    ("dead", &["commands", "consume", "settings"]),
     ("reconcile", &["consume", "gatekeeper", "settle", "metrics", "redis_reply", "codes"]),
     ("consume", &["settle", "effects", "metrics"]),
     ("relay", &["consume", "gatekeeper", "metrics", "redis_reply"]),
