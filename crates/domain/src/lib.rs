@@ -7,6 +7,7 @@
 
 pub mod contract;
 mod ids;
+pub mod model;
 mod order;
 mod reservation;
 mod sale;

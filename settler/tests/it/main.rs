@@ -4,5 +4,6 @@
 mod consume;
 mod dead;
 mod fixture;
+mod model;
 mod settle;
 mod vouch;

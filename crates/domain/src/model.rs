@@ -1,0 +1,293 @@
+//! A pure model of one sale in Redis: what every script of `lua/` decides, in ordinary code.
+//!
+//! Owns no rule of its own: a test runs it beside the real scripts in a real Redis, thousands of
+//! random steps, and compares after each. Whoever wants to know what a script means reads it here.
+//! Invariant: `available` + units of buyers changes only by loading and by effects.
+
+use std::collections::BTreeMap;
+
+use crate::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
+
+/// Whom the `vouch` field names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vouch {
+    /// Nobody: claimed, or never opened.
+    #[default]
+    Nobody,
+    /// This node: the sale may sell.
+    ThisNode,
+    /// The node this one was before it restarted.
+    AnotherNode,
+}
+
+/// Fields an opened sale has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Life of this state.
+    pub epoch: Epoch,
+    /// Frames published in it.
+    pub rev: i64,
+    /// Version of the stock.
+    pub version: i64,
+    /// Units PostgreSQL has.
+    pub stock: i64,
+    /// Most units of one buyer.
+    pub limit: i64,
+    /// What an operator set.
+    pub state: StoredState,
+    /// When it sells.
+    pub window: SaleWindow,
+}
+
+/// Fields a loaded sale has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded {
+    /// Units that can be reserved.
+    pub available: i64,
+    /// Last arrival.
+    pub seq: i64,
+    /// Last effect applied.
+    pub applied: i64,
+}
+
+/// One sale in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Model {
+    /// Epoch somebody claimed.
+    pub claim: Option<Epoch>,
+    /// Whom the node is vouched for as.
+    pub vouch: Vouch,
+    /// `None` until loaded.
+    pub loaded: Option<Loaded>,
+    /// `None` until opened.
+    pub opened: Option<Opened>,
+    /// Who holds what.
+    pub buyers: BTreeMap<i64, Holder>,
+    /// Entries of the outbox.
+    pub outbox: usize,
+}
+
+/// How a claim ended: `begin_vouch.lua`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// Claimed; the node remembers this epoch, arrival and effect.
+    Claimed(Epoch, i64, i64),
+    /// Claimed; the node remembers no opened sale.
+    Missing,
+    /// This or a later epoch is claimed already.
+    Outrun,
+}
+
+/// One request of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub user: i64,
+    /// How many.
+    pub quantity: Quantity,
+    /// The proposed id.
+    pub candidate: ReservationId,
+}
+
+/// What `reserve.lua` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// One code a request, with whoever holds.
+    Decided(Vec<(RequestCode, Option<Holder>)>),
+    /// Not vouched for.
+    Closed,
+    /// Past its deadline.
+    Stale,
+}
+
+/// One effect of `report_stock.lua`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect {
+    /// Its number.
+    pub n: i64,
+    /// Adopt, else void.
+    pub adopt: bool,
+    /// Whose.
+    pub user: i64,
+    /// Which reservation.
+    pub holder: Holder,
+}
+
+impl Model {
+    /// `begin_vouch.lua`.
+    pub fn begin_vouch(&mut self, epoch: Epoch) -> Begun {
+        if self.claim.is_some_and(|claim| claim >= epoch) {
+            return Begun::Outrun;
+        }
+        self.claim = Some(epoch);
+        self.vouch = Vouch::Nobody;
+        match (self.opened, self.loaded) {
+            (Some(opened), Some(loaded)) => {
+                Begun::Claimed(opened.epoch, loaded.seq, loaded.applied)
+            }
+            _ => {
+                self.buyers.clear();
+                Begun::Missing
+            }
+        }
+    }
+
+    /// `load_sale.lua`; false when outrun.
+    pub fn load_sale(&mut self, claim: Epoch, available: i64, applied: i64) -> bool {
+        let stands = self.claim == Some(claim);
+        if stands {
+            self.loaded = Some(Loaded { available, seq: 0, applied });
+        }
+        stands
+    }
+
+    /// `adopt_buyers.lua`; how many were absent, `None` when outrun.
+    pub fn adopt(&mut self, claim: Epoch, holders: &[(i64, Holder)]) -> Option<usize> {
+        let loaded = self.loaded.as_mut().filter(|_| self.claim == Some(claim))?;
+        let absent: Vec<_> =
+            holders.iter().filter(|(user, _)| !self.buyers.contains_key(user)).collect();
+        for (user, holder) in &absent {
+            loaded.available -= holder.quantity.units();
+            self.buyers.insert(*user, *holder);
+        }
+        Some(absent.len())
+    }
+
+    /// `open_sale.lua`; false when outrun. `this_node`: the replid that was read is still its own.
+    pub fn open_sale(
+        &mut self,
+        claim: Epoch,
+        this_node: bool,
+        adopted_seq: i64,
+        opened: Opened,
+    ) -> bool {
+        let Some(loaded) = self.loaded.as_mut().filter(|_| self.claim == Some(claim)) else {
+            return false;
+        };
+        loaded.seq = loaded.seq.max(adopted_seq);
+        self.vouch = if this_node { Vouch::ThisNode } else { Vouch::AnotherNode };
+        self.opened = Some(Opened { epoch: claim, rev: 0, ..opened });
+        true
+    }
+
+    /// `reserve.lua` at `now_ms` of Redis time.
+    pub fn reserve(
+        &mut self,
+        now_ms: i64,
+        deadline_ms: i64,
+        outbox_bound: usize,
+        batch: &[Asked],
+    ) -> Decision {
+        let (Vouch::ThisNode, Some(opened), Some(mut loaded)) =
+            (self.vouch, self.opened, self.loaded)
+        else {
+            return Decision::Closed;
+        };
+        if now_ms > deadline_ms {
+            return Decision::Stale;
+        }
+        let refusal = opened.refusal(now_ms, self.outbox >= outbox_bound);
+        let mut accepted = false;
+        let mut answers = Vec::with_capacity(batch.len());
+        for asked in batch {
+            let known = self.buyers.get(&asked.user);
+            let answer = match known {
+                Some(holder) if holder.id == asked.candidate => {
+                    (RequestCode::Retried, Some(*holder))
+                }
+                Some(holder) => (RequestCode::AlreadyPurchased, Some(*holder)),
+                None => match refusal.or_else(|| refuse(asked, &opened, loaded.available)) {
+                    Some(code) => (code, None),
+                    None => {
+                        let holder = loaded.take(asked);
+                        self.buyers.insert(asked.user, holder);
+                        accepted = true;
+                        (RequestCode::Accepted, Some(holder))
+                    }
+                },
+            };
+            answers.push(answer);
+        }
+        self.loaded = Some(loaded);
+        self.outbox += usize::from(accepted);
+        Decision::Decided(answers)
+    }
+
+    /// `report_stock.lua`; the last effect applied, `None` when closed. `claim`: while vouching.
+    pub fn report(
+        &mut self,
+        claim: Option<Epoch>,
+        version: i64,
+        stock: i64,
+        effects: &[Effect],
+    ) -> Option<i64> {
+        let stands = match claim {
+            Some(claim) => self.claim == Some(claim),
+            None => self.vouch == Vouch::ThisNode,
+        };
+        let loaded = self.loaded.as_mut().filter(|_| stands)?;
+        for effect in effects {
+            if effect.n == loaded.applied + 1 {
+                loaded.apply(effect, &mut self.buyers);
+            }
+        }
+        if let (None, Some(opened)) = (claim, self.opened.as_mut()) {
+            if version > opened.version {
+                (opened.version, opened.stock) = (version, stock);
+            }
+            opened.rev += 1;
+        }
+        Some(loaded.applied)
+    }
+}
+
+impl Opened {
+    /// What refuses every new reservation.
+    fn refusal(&self, now_ms: i64, outbox_full: bool) -> Option<RequestCode> {
+        let SaleWindow { opens_at_ms, closes_at_ms } = self.window;
+        let ended = closes_at_ms.is_some_and(|at| now_ms >= at);
+        match self.state {
+            StoredState::Closed => Some(RequestCode::Ended),
+            _ if ended => Some(RequestCode::Ended),
+            StoredState::Paused => Some(RequestCode::Paused),
+            _ if opens_at_ms.is_some_and(|at| now_ms < at) => Some(RequestCode::NotStarted),
+            _ => outbox_full.then_some(RequestCode::Overloaded),
+        }
+    }
+}
+
+/// What refuses this request.
+fn refuse(asked: &Asked, opened: &Opened, available: i64) -> Option<RequestCode> {
+    let units = asked.quantity.units();
+    match () {
+        () if units > opened.limit => Some(RequestCode::OverLimit),
+        () if available <= 0 => Some(RequestCode::SoldOut),
+        () if units > available => Some(RequestCode::NotEnough),
+        () => None,
+    }
+}
+
+impl Loaded {
+    fn take(&mut self, asked: &Asked) -> Holder {
+        self.seq += 1;
+        self.available -= asked.quantity.units();
+        Holder { id: asked.candidate, quantity: asked.quantity, seq: Seq(self.seq) }
+    }
+
+    fn apply(&mut self, effect: &Effect, buyers: &mut BTreeMap<i64, Holder>) {
+        let present = buyers.get(&effect.user);
+        let units = effect.holder.quantity.units();
+        match (effect.adopt, present) {
+            (false, Some(present)) if present.id == effect.holder.id => {
+                buyers.remove(&effect.user);
+                self.available += units;
+            }
+            (true, None) => {
+                buyers.insert(effect.user, effect.holder);
+                self.available -= units;
+            }
+            _ => {}
+        }
+        self.applied = effect.n;
+    }
+}

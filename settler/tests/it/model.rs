@@ -1,0 +1,374 @@
+//! The real scripts in a real Redis against the pure model: the same after every random step.
+//!
+//! `MODEL_SEED` repeats a run; `MODEL_STEPS` makes it longer.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use domain::contract::keys;
+use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Vouch};
+use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
+use redis::{Cmd, Value};
+use service::redis_pool::{LoadedScript, RedisPool, RedisPoolSettings};
+use stack::{Server, Stack, StackOptions};
+
+use crate::fixture::product;
+
+const HOUR_MS: i64 = 3_600_000;
+const TOTAL: i64 = 60;
+const ELSEWHERE: &str = "0000000000000000000000000000000000000000";
+
+/// Numbers from a seed: splitmix64 (Steele, Lea, Flood, 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `n` - 1.
+    fn below(&mut self, n: u64) -> i64 {
+        i64::try_from(self.next() % n).unwrap()
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+}
+
+/// Redis and the model side by side.
+struct Pair {
+    redis: RedisPool,
+    scripts: BTreeMap<&'static str, LoadedScript>,
+    replid: String,
+    model: Model,
+    dice: Dice,
+    /// Reservation ids that were proposed, by user.
+    proposed: BTreeMap<i64, ReservationId>,
+    /// Answers that occurred, by name.
+    seen: BTreeMap<String, u64>,
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn ints(value: &Value) -> Vec<i64> {
+    let Value::Array(items) = value else {
+        return vec![redis::from_redis_value_ref(value).unwrap()];
+    };
+    items.iter().filter_map(|item| redis::from_redis_value_ref(item).ok()).collect()
+}
+
+impl Pair {
+    async fn call(&self, script: &str, more: impl FnOnce(&mut Cmd)) -> Value {
+        let script = &self.scripts[script];
+        let product = product();
+        let names = [keys::sale(product), keys::buyers(product), keys::outbox(product)];
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut command = script.command(&names);
+        more(&mut command);
+        self.redis.call(script, &command).await.unwrap()
+    }
+
+    fn note(&mut self, answer: &impl std::fmt::Debug) {
+        *self.seen.entry(format!("{answer:?}")).or_default() += 1;
+    }
+
+    fn user(&mut self) -> i64 {
+        1 + self.dice.below(120)
+    }
+
+    fn new_id(&mut self) -> ReservationId {
+        let (high, low) = (u128::from(self.dice.next()), u128::from(self.dice.next()));
+        ReservationId(uuid::Uuid::from_u128((high << 64) | low))
+    }
+
+    fn quantity(&mut self) -> Quantity {
+        Quantity::new(1 + self.dice.below(3)).unwrap()
+    }
+
+    fn holder(&mut self, user: i64) -> Holder {
+        let present = self.model.buyers.get(&user).copied();
+        match present {
+            Some(present) if !self.dice.one_in(3) => present,
+            _ => {
+                let (id, quantity) = (self.new_id(), self.quantity());
+                Holder { id, quantity, seq: Seq(1 + self.dice.below(50)) }
+            }
+        }
+    }
+
+    /// The epoch claimed, or now and then one that was outrun.
+    fn claim(&mut self) -> Epoch {
+        let claim = self.model.claim.unwrap_or(Epoch(0));
+        if self.dice.one_in(5) { Epoch(claim.0 - 1) } else { claim }
+    }
+
+    async fn reserve(&mut self) {
+        let mut batch = Vec::new();
+        for _ in 0..=self.dice.below(7) {
+            let user = self.user();
+            let again = self.proposed.get(&user).copied().filter(|_| self.dice.one_in(3));
+            let candidate = again.unwrap_or_else(|| self.new_id());
+            self.proposed.insert(user, candidate);
+            batch.push(Asked { user, quantity: self.quantity(), candidate });
+        }
+        let now = now_ms();
+        let deadline = if self.dice.one_in(12) { now - HOUR_MS } else { now + HOUR_MS };
+        let bound = if self.dice.one_in(10) { self.model.outbox } else { usize::MAX >> 12 };
+        let reply = self.call("reserve", |command| {
+            command.arg(deadline).arg(bound);
+            for asked in &batch {
+                command
+                    .arg(asked.user)
+                    .arg(asked.quantity.units())
+                    .arg(asked.candidate.to_string());
+            }
+        });
+        let Value::Array(reply) = reply.await else { panic!("reserve.lua replied no array") };
+        let answered = match ints(&reply[0])[0] {
+            0 => Decision::Decided(
+                reply[6..]
+                    .chunks(2)
+                    .map(|pair| {
+                        let code = RequestCode::from_number(ints(&pair[0])[0]).unwrap();
+                        let holder: String = redis::from_redis_value_ref(&pair[1]).unwrap();
+                        (code, Holder::parse(&holder))
+                    })
+                    .collect(),
+            ),
+            1 => Decision::Closed,
+            _ => Decision::Stale,
+        };
+        assert_eq!(answered, self.model.reserve(now, deadline, bound, &batch), "{batch:?}");
+        match &answered {
+            Decision::Decided(answers) => answers.iter().for_each(|(code, _)| self.note(code)),
+            other => self.note(other),
+        }
+    }
+
+    async fn begin(&mut self) {
+        let claimed = self.model.claim.unwrap_or(Epoch(0));
+        let epoch = Epoch((claimed.0 + 1 - i64::from(self.dice.one_in(4))).max(1));
+        let reply = ints(&self.call("begin_vouch", |command| _ = command.arg(epoch.0)).await);
+        let begun = match reply[0] {
+            0 => Begun::Claimed(Epoch(reply[1]), reply[2], reply[3]),
+            1 => Begun::Outrun,
+            _ => Begun::Missing,
+        };
+        assert_eq!(begun, self.model.begin_vouch(epoch));
+        self.note(&format!("{begun:?}").split('(').next().unwrap());
+        if begun == Begun::Missing {
+            // As a gatekeeper does: what is missing is loaded before anything else.
+            let (units, applied) = (self.dice.below(60), self.dice.below(5));
+            let load = self.call("load_sale", |command| {
+                command.arg(epoch.0).arg(units).arg(applied);
+            });
+            assert_eq!(ints(&load.await), [0]);
+            assert!(self.model.load_sale(epoch, units, applied));
+        }
+    }
+
+    async fn adopt(&mut self) {
+        let claim = self.claim();
+        let users: Vec<i64> = (0..=self.dice.below(4)).map(|_| self.user()).collect();
+        let mut holders: Vec<(i64, Holder)> =
+            users.into_iter().map(|user| (user, self.holder(user))).collect();
+        // PostgreSQL lists a user once.
+        holders.sort_by_key(|(user, _)| *user);
+        holders.dedup_by_key(|(user, _)| *user);
+        let reply = self.call("adopt_buyers", |command| {
+            command.arg(claim.0);
+            for (user, holder) in &holders {
+                command.arg(user).arg(holder.quantity.units()).arg(holder.encode());
+            }
+        });
+        let reply = ints(&reply.await);
+        let adopted = (reply[0] == 0).then(|| usize::try_from(reply[1]).unwrap());
+        assert_eq!(adopted, self.model.adopt(claim, &holders), "{holders:?}");
+        self.note(&if adopted.is_some() { "adopted" } else { "adopting outrun" });
+    }
+
+    async fn open(&mut self) {
+        let (claim, here) = (self.claim(), !self.dice.one_in(8));
+        let states = [StoredState::Open, StoredState::Paused, StoredState::Closed];
+        let rare = if self.dice.one_in(6) { 1 + self.dice.below(2) } else { 0 };
+        let now = now_ms();
+        let mut at = |likely: i64| match self.dice.below(8) {
+            0 => Some(now - HOUR_MS),
+            1 => Some(now + HOUR_MS),
+            2 => Some(now + likely),
+            _ => None,
+        };
+        let window = SaleWindow { opens_at_ms: at(-HOUR_MS), closes_at_ms: at(HOUR_MS) };
+        let opened = Opened {
+            epoch: claim,
+            rev: 0,
+            version: self.dice.below(9),
+            stock: self.dice.below(60),
+            limit: 1 + self.dice.below(3),
+            state: states[usize::try_from(rare).unwrap()],
+            window,
+        };
+        let seq = self.dice.below(40);
+        let reply = self.call("open_sale", |command| {
+            command.arg(claim.0).arg(if here { self.replid.as_str() } else { ELSEWHERE });
+            command.arg(keys::FEED_CHANNEL).arg(product().get()).arg(opened.version);
+            command.arg(opened.stock).arg(TOTAL).arg(opened.limit);
+            command.arg(window.opens_at_ms.unwrap_or(0)).arg(window.closes_at_ms.unwrap_or(0));
+            command.arg(opened.state.as_str()).arg(seq);
+        });
+        let opened_now = ints(&reply.await) == [0];
+        assert_eq!(opened_now, self.model.open_sale(claim, here, seq, opened));
+        self.note(&if opened_now { "opened" } else { "opening outrun" });
+    }
+
+    async fn report(&mut self) {
+        let claim = if self.dice.one_in(3) { Some(self.claim()) } else { None };
+        let applied = self.model.loaded.map_or(0, |loaded| loaded.applied);
+        let first = applied + 1 - self.dice.below(2) + i64::from(self.dice.one_in(6));
+        let mut effects = Vec::new();
+        for n in first..first + self.dice.below(4) {
+            let user = self.user();
+            effects.push(Effect { n, adopt: self.dice.one_in(2), user, holder: self.holder(user) });
+        }
+        let (version, stock) = (self.dice.below(15), self.dice.below(60));
+        let claim = claim.filter(|claim| claim.0 > 0);
+        let reply = self.call("report_stock", |command| {
+            command.arg(claim.map_or(0, |claim| claim.0)).arg(keys::FEED_CHANNEL);
+            command.arg(product().get()).arg(version).arg(stock).arg("[]");
+            for effect in &effects {
+                let kind = if effect.adopt { "adopt" } else { "void" };
+                command.arg(effect.n).arg(kind).arg(effect.user);
+                command.arg(effect.holder.quantity.units());
+                command.arg(effect.holder.id.to_string()).arg(effect.holder.seq.0);
+            }
+        });
+        let reply = ints(&reply.await);
+        let applied = (reply[0] == 0).then_some(reply[1]);
+        self.note(&if applied.is_some() { "reported" } else { "reporting closed" });
+        assert_eq!(applied, self.model.report(claim, version, stock, &effects), "{effects:?}");
+    }
+
+    /// What befalls a node: its vouch is not its own any more, or everything is gone.
+    async fn befall(&mut self) {
+        let mut command = redis::cmd("FLUSHALL");
+        if self.dice.one_in(4) {
+            self.model = Model::default();
+        } else {
+            command = redis::cmd("HDEL");
+            command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD);
+            self.model.vouch = Vouch::Nobody;
+        }
+        self.redis.query(&command).await.unwrap();
+    }
+
+    async fn compare(&self) {
+        let mut all = redis::pipe();
+        all.cmd("HGETALL").arg(keys::sale(product()));
+        all.cmd("HGETALL").arg(keys::buyers(product()));
+        all.cmd("XLEN").arg(keys::outbox(product()));
+        let replies = self.redis.query_pipeline(&all).await.unwrap();
+        let sale: BTreeMap<String, String> = redis::from_redis_value_ref(&replies[0]).unwrap();
+        let buyers: BTreeMap<i64, String> = redis::from_redis_value_ref(&replies[1]).unwrap();
+        let model = &self.model;
+        let held = model.buyers.iter().map(|(user, holder)| (*user, holder.encode())).collect();
+        assert_eq!(buyers, held);
+        assert_eq!(ints(&replies[2]), [i64::try_from(model.outbox).unwrap()]);
+        let mut expected = BTreeMap::new();
+        let mut put = |name: &str, value: String| drop(expected.insert(name.to_owned(), value));
+        if let Some(claim) = model.claim {
+            put("claim", claim.0.to_string());
+        }
+        if let Some(Loaded { available, seq, applied }) = model.loaded {
+            put("available", available.to_string());
+            put("seq", seq.to_string());
+            put("applied", applied.to_string());
+        }
+        match model.vouch {
+            Vouch::Nobody => {}
+            Vouch::ThisNode => put("vouch", self.replid.clone()),
+            Vouch::AnotherNode => put("vouch", ELSEWHERE.to_owned()),
+        }
+        if let Some(opened) = model.opened {
+            put("epoch", opened.epoch.0.to_string());
+            put("rev", opened.rev.to_string());
+            put("version", opened.version.to_string());
+            put("stock", opened.stock.to_string());
+            put("total", TOTAL.to_string());
+            put("limit", opened.limit.to_string());
+            put("state", opened.state.as_str().to_owned());
+            put("opens_at", opened.window.opens_at_ms.unwrap_or(0).to_string());
+            put("closes_at", opened.window.closes_at_ms.unwrap_or(0).to_string());
+        }
+        assert_eq!(sale, expected);
+    }
+}
+
+async fn pair(stack: &Stack, seed: u64) -> Pair {
+    let settings = RedisPoolSettings {
+        url: stack.redis_url().to_owned(),
+        connections_max: 1,
+        response_timeout: std::time::Duration::from_secs(5),
+    };
+    let redis = RedisPool::connect(&settings, &[]).unwrap();
+    let info = redis.query(redis::cmd("INFO").arg("replication")).await.unwrap();
+    let info: String = redis::from_redis_value(info).unwrap();
+    let replid = info.lines().find_map(|line| line.strip_prefix("master_replid:")).unwrap();
+    let scripts = BTreeMap::from([
+        ("reserve", include_str!("../../../lua/reserve.lua")),
+        ("begin_vouch", include_str!("../../../lua/begin_vouch.lua")),
+        ("load_sale", include_str!("../../../lua/load_sale.lua")),
+        ("adopt_buyers", include_str!("../../../lua/adopt_buyers.lua")),
+        ("open_sale", include_str!("../../../lua/open_sale.lua")),
+        ("report_stock", include_str!("../../../lua/report_stock.lua")),
+    ]);
+    let scripts = scripts.into_iter().map(|(name, text)| (name, LoadedScript::new(text))).collect();
+    Pair {
+        redis,
+        scripts,
+        replid: replid.trim().to_owned(),
+        model: Model::default(),
+        dice: Dice(seed),
+        proposed: BTreeMap::new(),
+        seen: BTreeMap::new(),
+    }
+}
+
+fn number_from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_scripts_do_what_the_model_does() {
+    let stack = Stack::start(StackOptions::servers(&[Server::Redis])).await.unwrap();
+    let seed = number_from_env("MODEL_SEED", u64::try_from(now_ms()).unwrap());
+    let steps = number_from_env("MODEL_STEPS", 10_000);
+    println!("MODEL_SEED={seed} MODEL_STEPS={steps}");
+    let mut pair = pair(&stack, seed).await;
+    let mut decided = 0;
+    for step in 0..steps {
+        let loaded = pair.model.loaded.is_some();
+        match pair.dice.below(100) {
+            _ if !loaded => pair.begin().await,
+            0..=54 => pair.reserve().await,
+            55..=69 => pair.report().await,
+            70..=79 => pair.adopt().await,
+            80..=93 => pair.open().await,
+            94..=97 => pair.begin().await,
+            _ => pair.befall().await,
+        }
+        decided += u64::from(pair.model.vouch == Vouch::ThisNode);
+        pair.compare().await;
+        assert!(step < 500 || decided > step / 5, "the sale is hardly ever open: a weak run");
+    }
+    // Ten codes of a request, two of a batch, three of a claim, two each of the other scripts.
+    assert_eq!(pair.seen.len(), 10 + 2 + 3 + 2 * 3, "{:?}", pair.seen);
+    assert!(pair.seen.values().all(|times| *times > 5), "hardly tried: {:?}", pair.seen);
+    stack.shutdown().await;
+}
