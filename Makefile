@@ -1,5 +1,5 @@
 # One line a target; `make` alone lists them.
-.PHONY: help run reset doctor test bench loadtest
+.PHONY: help run reset doctor test bench chaos loadtest
 .DEFAULT_GOAL := help
 # Tests run what was built with TLS; clippy and docs see what was built without.
 TLS := --features edge/tls,settler/tls,stack/tls
@@ -32,6 +32,11 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 bench: ## Criterion benches
 	cargo build --release --locked -p stack -p edge -p settler
 	cargo bench --locked -p edge
+
+chaos: ## Sell while everything is killed, then check every invariant (CHAOS_SECONDS, SEED)
+	@cargo build --release --locked -p stack -p edge -p settler -p chaos
+	@target/release/stack install
+	@target/release/chaos
 
 loadtest: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
 	@cargo build --release --locked --quiet -p stack
