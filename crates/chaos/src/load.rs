@@ -53,7 +53,9 @@ pub(crate) struct Pulse {
     started: Instant,
     pub(crate) accepted: AtomicU64,
     pub(crate) unknown: AtomicU64,
-    /// Accepted and unknown together when somebody was first told "sold out".
+    /// Attempts whose answer is on its way: they may hold a unit already.
+    under_way: AtomicU64,
+    /// Accepted, unknown and under way together when somebody was first told "sold out".
     pub(crate) at_first_sold_out: AtomicU64,
     last_decided_ms: AtomicU64,
     silence_ms: AtomicU64,
@@ -65,6 +67,7 @@ impl Pulse {
             started: Instant::now(),
             accepted: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
             at_first_sold_out: AtomicU64::new(u64::MAX),
             last_decided_ms: AtomicU64::new(0),
             silence_ms: AtomicU64::new(0),
@@ -156,6 +159,12 @@ impl Buyer {
     }
 
     async fn press(&mut self, user: u64) {
+        self.pulse.under_way.fetch_add(1, Ordering::SeqCst);
+        self.press_once(user).await;
+        self.pulse.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn press_once(&mut self, user: u64) {
         self.told.attempts += 1;
         // One in fifty hangs up in the middle.
         let patience = if self.dice.between(0, 49) == 0 {
@@ -196,7 +205,7 @@ impl Buyer {
     fn note_unknown(&mut self, user: u64) {
         let known = self.told.users.entry(user).or_default();
         if !known.unknown && known.accepted.is_none() {
-            self.pulse.unknown.fetch_add(1, Ordering::Relaxed);
+            self.pulse.unknown.fetch_add(1, Ordering::SeqCst);
         }
         known.unknown = true;
     }
@@ -207,7 +216,7 @@ impl Buyer {
         let known = self.told.users.entry(user).or_default();
         match (status, text("code")) {
             (202, _) => {
-                self.pulse.accepted.fetch_add(1, Ordering::Relaxed);
+                self.pulse.accepted.fetch_add(1, Ordering::SeqCst);
                 known.contradicted |= known.accepted.as_ref().is_some_and(|before| *before != id);
                 known.accepted = Some(id);
                 self.pulse.decided();
@@ -219,8 +228,9 @@ impl Buyer {
             (400, "SOLD_OUT") => {
                 self.told.sold_out += 1;
                 let pulse = &self.pulse;
-                let reserved =
-                    pulse.accepted.load(Ordering::Relaxed) + pulse.unknown.load(Ordering::Relaxed);
+                // In this order: whoever is not under way any more is counted by then.
+                let counters = [&pulse.under_way, &pulse.accepted, &pulse.unknown];
+                let reserved = counters.iter().map(|counter| counter.load(Ordering::SeqCst)).sum();
                 pulse.at_first_sold_out.fetch_min(reserved, Ordering::Relaxed);
                 pulse.decided();
             }
