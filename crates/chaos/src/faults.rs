@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use fastrand::Rng;
 use stack::{Stack, State};
-
-use crate::dice::Dice;
 
 /// Seconds between two faults: enough for the slowest to heal now and then, and to overlap else.
 const GAP_MS: (u64, u64) = (1_500, 5_000);
@@ -54,9 +53,9 @@ impl Fault {
         matches!(self, Self::Flush | Self::Truncate(_))
     }
 
-    fn any(dice: &mut Dice) -> Self {
-        let still = |dice: &mut Dice| dice.between(STILL_MS.0, STILL_MS.1);
-        match dice.between(0, 17) {
+    fn any(dice: &mut Rng) -> Self {
+        let still = |dice: &mut Rng| dice.u64(STILL_MS.0..=STILL_MS.1);
+        match dice.u64(0..=17) {
             0 | 1 => Self::Kill("edge-1"),
             2 => Self::Kill("edge-2"),
             3 => Self::Kill("edge-3"),
@@ -69,22 +68,21 @@ impl Fault {
             12 => Self::Freeze("edge-2", still(dice)),
             13 => Self::Freeze("settler-1", still(dice)),
             14 => Self::Freeze("redis", still(dice)),
-            15 => Self::Away(
-                if dice.between(0, 1) == 0 { "rabbitmq" } else { "postgres" },
-                still(dice),
-            ),
+            15 => {
+                Self::Away(if dice.u64(0..=1) == 0 { "rabbitmq" } else { "postgres" }, still(dice))
+            }
             16 => Self::Flush,
-            _ => Self::Truncate(dice.between(1, 4_000)),
+            _ => Self::Truncate(dice.u64(1..=4_000)),
         }
     }
 }
 
 /// Faults of a run of so long, each with the pause before it.
-pub(crate) fn schedule(mut dice: Dice, run: Duration) -> Vec<(Duration, Fault)> {
+pub(crate) fn schedule(mut dice: Rng, run: Duration) -> Vec<(Duration, Fault)> {
     let mut faults = Vec::new();
     let mut at = Duration::ZERO;
     loop {
-        let pause = Duration::from_millis(dice.between(GAP_MS.0, GAP_MS.1));
+        let pause = Duration::from_millis(dice.u64(GAP_MS.0..=GAP_MS.1));
         at += pause;
         if at >= run {
             return faults;
@@ -162,9 +160,9 @@ mod tests {
     #[test]
     fn a_seed_always_makes_the_same_schedule() {
         let run = Duration::from_secs(120);
-        let first = schedule(Dice::new(7), run);
-        assert_eq!(first, schedule(Dice::new(7), run));
-        assert_ne!(first, schedule(Dice::new(8), run));
+        let first = schedule(Rng::with_seed(7), run);
+        assert_eq!(first, schedule(Rng::with_seed(7), run));
+        assert_ne!(first, schedule(Rng::with_seed(8), run));
         let total: Duration = first.iter().map(|(pause, _)| *pause).sum();
         assert!(total < run && first.len() > 24, "{}", first.len());
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fastrand::Rng;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -15,8 +16,6 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-
-use crate::dice::Dice;
 
 /// Buyers at once.
 const WORKERS: u64 = 48;
@@ -108,7 +107,7 @@ impl Crowd {
         for worker in 0..WORKERS {
             let buyer = Buyer {
                 authority: http.trim_start_matches("http://").to_owned(),
-                dice: Dice::new(seed ^ worker),
+                dice: Rng::with_seed(seed ^ worker),
                 next: worker + 1,
                 connection: None,
                 pulse: pulse.clone(),
@@ -136,7 +135,7 @@ impl Crowd {
 
 struct Buyer {
     authority: String,
-    dice: Dice,
+    dice: Rng,
     next: u64,
     connection: Option<SendRequest<Full<Bytes>>>,
     pulse: Arc<Pulse>,
@@ -150,7 +149,7 @@ impl Buyer {
             self.next += WORKERS;
             self.press(user).await;
             // One in six asks again: it must hear of the same reservation.
-            if self.dice.between(0, 5) == 0 {
+            if self.dice.u64(0..=5) == 0 {
                 self.press(user).await;
             }
             tokio::time::sleep(pause).await;
@@ -167,8 +166,8 @@ impl Buyer {
     async fn press_once(&mut self, user: u64) {
         self.told.attempts += 1;
         // One in fifty hangs up in the middle.
-        let patience = if self.dice.between(0, 49) == 0 {
-            Duration::from_millis(self.dice.between(0, 3))
+        let patience = if self.dice.u64(0..=49) == 0 {
+            Duration::from_millis(self.dice.u64(0..=3))
         } else {
             ANSWER_MAX
         };

@@ -3,7 +3,6 @@
 //! Owns the course of a run; `load` presses, `faults` breaks, `outside` reads, `judge` judges.
 //! Invariant: the same seed makes the same schedule of faults.
 
-mod dice;
 mod faults;
 mod judge;
 mod load;
@@ -15,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use fastrand::Rng;
 use stack::{Stack, StackOptions, State};
 
-use dice::Dice;
 use faults::Fault;
 use judge::Verdict;
 use load::{Crowd, Told};
@@ -75,7 +74,7 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let seed = cli.seed.unwrap_or_else(clock);
     let length = Duration::from_secs(cli.seconds);
-    let schedule = faults::schedule(Dice::new(seed), length);
+    let schedule = faults::schedule(Rng::with_seed(seed), length);
     say(&format!("SEED={seed} CHAOS_SECONDS={}: {} faults", cli.seconds, schedule.len()));
 
     let stock = i64::try_from(cli.seconds * UNITS_PER_SECOND)?;
