@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::consume::broker::{BrokerError, Publisher};
 use crate::reconcile::Stranded;
 use crate::redis_reply::RedisStepError;
-use crate::settle::{SettleError, find_known};
+use crate::settle::{Ledger, SettleError};
 
 /// Buyers one HSCAN returns, give or take; as many orders as a settler takes at once.
 const BUYERS_PER_SCAN: usize = 500;
@@ -102,7 +102,7 @@ impl Sweeper {
     async fn missing(&self, mut orders: Vec<QueuedOrder>) -> Result<Vec<QueuedOrder>, SettleError> {
         let ids: Vec<_> = orders.iter().map(|order| order.id.0).collect();
         let client = self.pool.get().await?;
-        let known = find_known(&client, &ids).await?;
+        let known = client.find_known(&ids).await?;
         orders.retain(|order| !known.contains(&order.id));
         Ok(orders)
     }

@@ -11,14 +11,14 @@ mod ledger;
 
 use std::collections::HashMap;
 
-use deadpool_postgres::{Pool, PoolError, Transaction};
+use deadpool_postgres::{Pool, PoolError};
 use domain::contract::feed::SettledOrder;
 use domain::contract::order_message::OrderBatch;
 use domain::{Epoch, OrderStatus, ProductId, RejectReason};
 use service::postgres::explain;
 use tokio_postgres::error::SqlState;
 
-pub use ledger::find_known;
+pub use ledger::{Ledger, StockChange, StockTaken};
 
 use decide::{
     Effect, LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice,
@@ -107,15 +107,27 @@ pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled
     let orders = arrange(batches);
     let mut client = pool.get().await?;
     let transaction = client.transaction().await?;
-    let products = ledger::lock_products(&transaction, &orders).await?;
-    check_products(&orders, &products)?;
-    let outcome = if units_suffice(&orders, &products) {
-        confirm_all(&transaction, &orders).await?
-    } else {
-        confirm_first(&transaction, &orders, &products).await?
-    };
-    let reports = record_changes(&transaction, &outcome, &products).await?;
+    let settled = record_batch(&transaction, &orders).await?;
     transaction.commit().await?;
+    Ok(settled)
+}
+
+/// The course of a transaction over arranged orders, which the caller commits.
+///
+/// # Errors
+/// See [`SettleError`]; after any of them the caller must roll back.
+pub async fn record_batch(
+    ledger: &impl Ledger,
+    orders: &[SettleOrder],
+) -> Result<Settled, SettleError> {
+    let products = ledger.lock_products(orders).await?;
+    check_products(orders, &products)?;
+    let outcome = if units_suffice(orders, &products) {
+        confirm_all(ledger, orders).await?
+    } else {
+        confirm_first(ledger, orders, &products).await?
+    };
+    let reports = record_changes(ledger, &outcome, &products).await?;
     Ok(Settled {
         confirmed: outcome.confirmed.len(),
         rejected: outcome.rejected.len(),
@@ -150,10 +162,10 @@ struct Outcome {
 
 /// The fast path: nobody has to be chosen, the unique indexes find copies and second orders.
 async fn confirm_all(
-    transaction: &Transaction<'_>,
+    ledger: &impl Ledger,
     orders: &[SettleOrder],
 ) -> Result<Outcome, SettleError> {
-    let confirmed = ledger::insert_confirmed(transaction, orders).await?;
+    let confirmed = ledger.insert_confirmed(orders).await?;
     if confirmed.len() == orders.len() {
         return Ok(Outcome { confirmed: orders.to_vec(), rejected: Vec::new() });
     }
@@ -161,57 +173,75 @@ async fn confirm_all(
         orders.iter().partition(|o| confirmed.contains(&o.order.id));
     // Copies of settled orders are among them; inserting a rejection leaves those alone.
     let seconds = others.into_iter().map(|o| (o, RejectReason::AlreadyPurchased)).collect();
-    let rejected = ledger::insert_rejected(transaction, seconds).await?;
+    let rejected = ledger.insert_rejected(seconds).await?;
     Ok(Outcome { confirmed, rejected })
 }
 
 /// The slow path: units run short, so who gets them is decided here.
 async fn confirm_first(
-    transaction: &Transaction<'_>,
+    ledger: &impl Ledger,
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Outcome, SettleError> {
     let ids: Vec<_> = orders.iter().map(|order| order.order.id.0).collect();
-    let known = find_known(transaction, &ids).await?;
-    let holders = ledger::find_holders(transaction, orders.iter()).await?;
+    let known = ledger.find_known(&ids).await?;
+    let holders = ledger.find_holders(orders).await?;
     let by_user =
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();
     let Verdict { confirmed, rejected } = judge(orders, products, &known, &by_user);
-    let inserted = ledger::insert_confirmed(transaction, &confirmed).await?;
+    let inserted = ledger.insert_confirmed(&confirmed).await?;
     if inserted.len() != confirmed.len() {
         // Only a writer that does not lock the product can cause this; decide again.
         return Err(SettleError::Transient("orders changed under the product's lock".into()));
     }
-    let rejected = ledger::insert_rejected(transaction, rejected).await?;
+    let rejected = ledger.insert_rejected(rejected).await?;
     Ok(Outcome { confirmed, rejected })
 }
 
 /// Takes the confirmed units, logs the effects, and says what changed in each product.
 async fn record_changes(
-    transaction: &Transaction<'_>,
+    ledger: &impl Ledger,
     outcome: &Outcome,
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Vec<Report>, SettleError> {
     let rejected: Vec<_> = outcome.rejected.iter().map(|(order, _)| *order).collect();
-    let seconds = outcome
+    let seconds: Vec<_> = outcome
         .rejected
         .iter()
         .filter(|(_, reason)| *reason == RejectReason::AlreadyPurchased)
-        .map(|(order, _)| order);
-    let holders = if rejected.is_empty() {
-        Vec::new()
-    } else {
-        ledger::find_holders(transaction, seconds).await?
-    };
+        .map(|(order, _)| *order)
+        .collect();
+    let holders = ledger.find_holders(&seconds).await?;
     let effects = effects_of(&outcome.confirmed, &rejected, &holders, products);
     let mut reports = gather_reports(outcome, effects);
     if reports.is_empty() {
         return Ok(reports);
     }
-    ledger::take_stock(transaction, &outcome.confirmed, &mut reports).await?;
+    let taken = ledger.take_stock(&stock_changes(&outcome.confirmed, &reports)).await?;
+    for report in &mut reports {
+        // A product that is missing here does not hold the units: the guard said no.
+        let taken = taken
+            .iter()
+            .find(|taken| taken.product == report.product)
+            .ok_or_else(|| SettleError::Transient("the stock guard refused".into()))?;
+        (report.stock, report.version) = (taken.stock, taken.version);
+    }
     let effects: Vec<_> = reports.iter().flat_map(|r| r.effects.iter().copied()).collect();
-    ledger::append_effects(transaction, &effects).await?;
+    ledger.append_effects(&effects).await?;
     Ok(reports)
+}
+
+fn stock_changes(confirmed: &[SettleOrder], reports: &[Report]) -> Vec<StockChange> {
+    let mut units: HashMap<ProductId, i64> = HashMap::new();
+    for order in confirmed {
+        *units.entry(order.product).or_default() += order.order.quantity.units();
+    }
+    let change = |report: &Report| StockChange {
+        product: report.product,
+        units: units.get(&report.product).copied().unwrap_or(0),
+        effects: i64::try_from(report.effects.len()).unwrap_or(i64::MAX),
+    };
+    reports.iter().map(change).collect()
 }
 
 fn gather_reports(outcome: &Outcome, effects: Vec<Effect>) -> Vec<Report> {
