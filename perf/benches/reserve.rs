@@ -11,7 +11,7 @@ use domain::ProductId;
 use domain::contract::keys;
 use edge::reserve::script;
 use redis::Value;
-use service::redis_pool::{LoadedScript, RedisPool, RedisPoolSettings};
+use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Stack, StackOptions};
 use tokio::runtime::Runtime;
 use uuid::Uuid;

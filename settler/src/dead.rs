@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, ShortString};
 use service::amqp;
 
 use crate::commands::say;
-use crate::consume::broker::{Publisher, TOPOLOGY};
+use crate::consume::broker::{Publish, Publisher, TOPOLOGY};
 use crate::settings::{DeadCommand, DeadSettings, Which};
 
 /// Messages one walk looks at: all of them are held unacknowledged meanwhile.

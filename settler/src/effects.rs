@@ -10,8 +10,9 @@ use domain::contract::keys;
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
 use redis::Cmd;
-use service::redis_pool::{LoadedScript, RedisPool};
+use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio::sync::mpsc;
+use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
 use crate::codes::ReportCode;
@@ -63,16 +64,27 @@ pub struct StockVersion {
     pub stock: i64,
 }
 
+/// What PostgreSQL must tell Redis, as it is read.
+pub trait EffectsLog: Sync {
+    /// Effects of a product after number `after`, oldest first, so many at a time. Fails when the
+    /// database does not answer.
+    fn effects_after(
+        &self,
+        product: ProductId,
+        after: i64,
+    ) -> impl Future<Output = Result<Vec<Effect>, SettleError>> + Send;
+}
+
 /// Tells Redis.
 #[derive(Debug)]
-pub struct Effects {
-    redis: RedisPool,
+pub struct Effects<R = RedisPool> {
+    redis: R,
     script: LoadedScript,
 }
 
-impl Effects {
+impl<R: RedisCalls> Effects<R> {
     /// Uses this pool for every call.
-    pub fn new(redis: RedisPool) -> Self {
+    pub fn new(redis: R) -> Self {
         Self { redis, script: LoadedScript::new(REPORT_STOCK) }
     }
 
@@ -106,19 +118,19 @@ impl Effects {
         }
     }
 
-    /// Applies every effect after `applied` that `client` sees, and returns the last number.
+    /// Applies every effect after `applied` that `log` shows, and returns the last number.
     ///
     /// # Errors
     /// See [`EffectsError`].
     pub async fn replay(
         &self,
-        client: &impl GenericClient,
+        log: &impl EffectsLog,
         claim: Claim,
         stock: StockVersion,
         mut applied: i64,
     ) -> Result<i64, EffectsError> {
         loop {
-            let effects = list_effects(client, stock.product, applied).await?;
+            let effects = log.effects_after(stock.product, applied).await?;
             if effects.is_empty() {
                 return Ok(applied);
             }
@@ -126,6 +138,27 @@ impl Effects {
                 applied = self.report(claim, stock, "[]", chunk).await?;
             }
         }
+    }
+
+    /// Tells what a committed batch changed: its effects, and those before them that are missing.
+    ///
+    /// # Errors
+    /// See [`EffectsError`].
+    pub async fn tell(&self, log: &impl EffectsLog, report: &Report) -> Result<(), EffectsError> {
+        let stock =
+            StockVersion { product: report.product, version: report.version, stock: report.stock };
+        let settled = encode_settled(&report.settled);
+        let (first, rest) = report.effects.split_at(report.effects.len().min(EFFECTS_PER_CALL));
+        let mut applied = self.report(Claim::Vouched, stock, &settled, first).await?;
+        for chunk in rest.chunks(EFFECTS_PER_CALL) {
+            applied = self.report(Claim::Vouched, stock, "[]", chunk).await?;
+        }
+        let Some(last) = report.effects.last() else { return Ok(()) };
+        if applied < last.n {
+            // An earlier effect is missing, as when its settler died before it reported.
+            self.replay(log, Claim::Vouched, stock, applied).await?;
+        }
+        Ok(())
     }
 
     fn command(&self, claim: Claim, stock: StockVersion, settled: &str) -> Cmd {
@@ -147,34 +180,34 @@ impl Effects {
     }
 }
 
-async fn list_effects(
-    client: &impl GenericClient,
-    product: ProductId,
-    after: i64,
-) -> Result<Vec<Effect>, SettleError> {
-    let statement = client.prepare_cached(LIST_EFFECTS).await?;
-    let rows = client.query(&statement, &[&product.get(), &after, &EFFECTS_PER_READ]).await?;
-    let effects = rows.iter().map(|row| {
-        let kind = match row.get::<_, &str>("kind") {
-            "adopt" => EffectKind::Adopt,
-            "void" => EffectKind::Void,
-            _ => return None,
-        };
-        Some(Effect {
-            product,
-            n: row.get("n"),
-            kind,
-            order: QueuedOrder {
-                id: ReservationId(row.get("reservation_id")),
-                user: UserId::new(row.get("user_id")).ok()?,
-                quantity: Quantity::new(row.get("quantity")).ok()?,
-                seq: Seq(row.get("seq")),
-            },
+impl<C: GenericClient> EffectsLog for C {
+    async fn effects_after(
+        &self,
+        product: ProductId,
+        after: i64,
+    ) -> Result<Vec<Effect>, SettleError> {
+        let statement = self.prepare_cached(LIST_EFFECTS).await?;
+        let rows = self.query(&statement, &[&product.get(), &after, &EFFECTS_PER_READ]).await?;
+        let effects = rows.iter().map(|row| effect_of(product, row)).collect::<Option<_>>();
+        effects.ok_or_else(|| {
+            SettleError::Transient("the effects log has a row of a newer schema".into())
         })
-    });
-    effects
-        .collect::<Option<_>>()
-        .ok_or_else(|| SettleError::Transient("the effects log has a row of a newer schema".into()))
+    }
+}
+
+fn effect_of(product: ProductId, row: &Row) -> Option<Effect> {
+    let kind = match row.get::<_, &str>("kind") {
+        "adopt" => EffectKind::Adopt,
+        "void" => EffectKind::Void,
+        _ => return None,
+    };
+    let order = QueuedOrder {
+        id: ReservationId(row.get("reservation_id")),
+        user: UserId::new(row.get("user_id")).ok()?,
+        quantity: Quantity::new(row.get("quantity")).ok()?,
+        seq: Seq(row.get("seq")),
+    };
+    Some(Effect { product, n: row.get("n"), kind, order })
 }
 
 /// Where settled batches are handed over, so that settling never waits for Redis.
@@ -205,29 +238,15 @@ pub fn reporter(
                 () = stop.cancelled(), if reports.is_empty() => None,
             };
             let Some(report) = report else { return };
-            match tell(&effects, &pool, &report).await {
+            let told = match pool.get().await {
+                Ok(client) => effects.tell(&client, &report).await,
+                Err(error) => Err(SettleError::from(error).into()),
+            };
+            match told {
                 Ok(()) | Err(EffectsError::Closed) => {}
                 Err(error) => tracing::warn!(%error, "redis was not told; the leader will"),
             }
         }
     };
     (Reporter(sender), task)
-}
-
-async fn tell(effects: &Effects, pool: &Pool, report: &Report) -> Result<(), EffectsError> {
-    let stock =
-        StockVersion { product: report.product, version: report.version, stock: report.stock };
-    let settled = encode_settled(&report.settled);
-    let (first, rest) = report.effects.split_at(report.effects.len().min(EFFECTS_PER_CALL));
-    let mut applied = effects.report(Claim::Vouched, stock, &settled, first).await?;
-    for chunk in rest.chunks(EFFECTS_PER_CALL) {
-        applied = effects.report(Claim::Vouched, stock, "[]", chunk).await?;
-    }
-    let Some(last) = report.effects.last() else { return Ok(()) };
-    if applied < last.n {
-        // An earlier effect is missing, as when its settler died before it reported.
-        let client = pool.get().await.map_err(SettleError::from)?;
-        effects.replay(&client, Claim::Vouched, stock, applied).await?;
-    }
-    Ok(())
 }

@@ -11,11 +11,11 @@ use domain::contract::order_message::{self, OrderBatch};
 use domain::contract::{keys, outbox};
 use redis::Value;
 use redis::streams::StreamRangeReply;
-use service::redis_pool::{RedisCallError, RedisPool};
+use service::redis_pool::{RedisCallError, RedisCalls, RedisPool};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::consume::broker::{BrokerError, Publisher};
+use crate::consume::broker::{BrokerError, Publish, Publisher};
 use crate::gatekeeper::Leading;
 use crate::metrics::{Metrics, ProductLabel};
 use crate::redis_reply::RedisStepError;
@@ -26,21 +26,24 @@ const PERIOD: Duration = Duration::from_millis(500);
 const ENTRIES_PER_MESSAGE: usize = 64;
 
 /// Relays entries older than `age`.
-pub struct Relay {
+pub struct Relay<R = RedisPool, P = Publisher> {
     /// Redis.
-    pub redis: RedisPool,
+    pub redis: R,
     /// Where messages go; `None` until it is needed.
-    pub publisher: Publisher,
+    pub publisher: P,
     /// Age from which on an entry is taken for abandoned.
     pub age: Duration,
     /// What is counted.
     pub metrics: Metrics,
 }
 
+/// Why one round did not finish.
 #[derive(Debug, thiserror::Error)]
-enum RelayError {
+pub enum RelayError {
+    /// Redis did not answer as expected.
     #[error(transparent)]
     Redis(#[from] RedisStepError),
+    /// The broker did not confirm.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
@@ -51,7 +54,7 @@ impl From<RedisCallError> for RelayError {
     }
 }
 
-impl Relay {
+impl<R: RedisCalls, P: Publish> Relay<R, P> {
     /// Looks and publishes while this settler leads, until `stop`.
     pub async fn run(mut self, leading: watch::Receiver<Leading>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(PERIOD);
@@ -82,7 +85,11 @@ impl Relay {
         }
     }
 
-    async fn round(&mut self, products: &[ProductId]) -> Result<(), RelayError> {
+    /// Publishes what is old enough, once.
+    ///
+    /// # Errors
+    /// See [`RelayError`]; what was not confirmed stays in the outbox.
+    pub async fn round(&mut self, products: &[ProductId]) -> Result<(), RelayError> {
         let now_ms = redis_time_ms(&self.redis).await?;
         let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
         let newest_ms = now_ms.saturating_sub(age_ms);
@@ -174,7 +181,7 @@ impl Relay {
     }
 }
 
-async fn redis_time_ms(redis: &RedisPool) -> Result<u64, RelayError> {
+async fn redis_time_ms(redis: &impl RedisCalls) -> Result<u64, RelayError> {
     let reply = redis.query(&redis::cmd("TIME")).await?;
     let (seconds, micros): (u64, u64) =
         redis::from_redis_value(reply).map_err(|e| RedisStepError::Shape(e.to_string()))?;

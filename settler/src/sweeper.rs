@@ -9,11 +9,11 @@ use deadpool_postgres::Pool;
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
 use domain::{Epoch, Holder, ProductId, UserId};
-use service::redis_pool::RedisPool;
+use service::redis_pool::{RedisCalls, RedisPool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::consume::broker::{BrokerError, Publisher};
+use crate::consume::broker::{BrokerError, Publish, Publisher};
 use crate::reconcile::Stranded;
 use crate::redis_reply::RedisStepError;
 use crate::settle::{Ledger, SettleError};
@@ -31,12 +31,16 @@ pub struct Sweeper {
     pub publisher: Publisher,
 }
 
+/// Why a sweep did not finish.
 #[derive(Debug, thiserror::Error)]
-enum SweepError {
+pub enum SweepError {
+    /// Redis did not answer as expected.
     #[error(transparent)]
     Redis(#[from] RedisStepError),
+    /// PostgreSQL did not answer as expected.
     #[error(transparent)]
     Database(#[from] SettleError),
+    /// The broker did not confirm.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
@@ -51,7 +55,7 @@ impl Sweeper {
             };
             let Some(found) = found else { return };
             let swept = tokio::select! {
-                swept = self.sweep(found) => swept,
+                swept = self.sweep_with_client(found) => swept,
                 () = stop.cancelled() => return,
             };
             let product = found.product.get();
@@ -66,46 +70,53 @@ impl Sweeper {
         }
     }
 
-    /// Publishes what PostgreSQL does not know of the buyers in Redis; how many.
-    async fn sweep(&mut self, found: Stranded) -> Result<usize, SweepError> {
-        let mut cursor = 0;
-        let mut published = 0;
-        loop {
-            let (next, buyers) = self.scan(found.product, cursor).await?;
-            let missing = self.missing(buyers).await?;
-            if !missing.is_empty() {
-                published += missing.len();
-                let batch = batch(found.product, found.epoch, missing);
-                self.publisher.publish_confirmed(&order_message::encode([&batch])).await?;
-            }
-            if next == 0 {
-                return Ok(published);
-            }
-            cursor = next;
+    async fn sweep_with_client(&mut self, found: Stranded) -> Result<usize, SweepError> {
+        let client = self.pool.get().await.map_err(SettleError::from)?;
+        sweep(&client, &self.redis, &mut self.publisher, found).await
+    }
+}
+
+/// Publishes what PostgreSQL does not know of the buyers in Redis; how many orders.
+///
+/// # Errors
+/// See [`SweepError`]; what was published stays published.
+pub async fn sweep(
+    ledger: &impl Ledger,
+    redis: &impl RedisCalls,
+    publisher: &mut impl Publish,
+    found: Stranded,
+) -> Result<usize, SweepError> {
+    let mut cursor = 0;
+    let mut published = 0;
+    loop {
+        let (next, mut buyers) = scan(redis, found.product, cursor).await?;
+        let ids: Vec<_> = buyers.iter().map(|order| order.id.0).collect();
+        let known = ledger.find_known(&ids).await?;
+        buyers.retain(|order| !known.contains(&order.id));
+        if !buyers.is_empty() {
+            published += buyers.len();
+            let batch = batch(found.product, found.epoch, buyers);
+            publisher.publish_confirmed(&order_message::encode([&batch])).await?;
         }
+        if next == 0 {
+            return Ok(published);
+        }
+        cursor = next;
     }
+}
 
-    async fn scan(
-        &self,
-        product: ProductId,
-        cursor: u64,
-    ) -> Result<(u64, Vec<QueuedOrder>), RedisStepError> {
-        let mut scan = redis::cmd("HSCAN");
-        scan.arg(keys::buyers(product)).arg(cursor).arg("COUNT").arg(BUYERS_PER_SCAN);
-        let reply = self.redis.query(&scan).await?;
-        let (next, fields): (u64, Vec<(String, String)>) =
-            redis::from_redis_value(reply).map_err(|e| RedisStepError::Shape(e.to_string()))?;
-        let orders = fields.iter().filter_map(|(user, holder)| buyer(user, holder));
-        Ok((next, orders.collect()))
-    }
-
-    async fn missing(&self, mut orders: Vec<QueuedOrder>) -> Result<Vec<QueuedOrder>, SettleError> {
-        let ids: Vec<_> = orders.iter().map(|order| order.id.0).collect();
-        let client = self.pool.get().await?;
-        let known = client.find_known(&ids).await?;
-        orders.retain(|order| !known.contains(&order.id));
-        Ok(orders)
-    }
+async fn scan(
+    redis: &impl RedisCalls,
+    product: ProductId,
+    cursor: u64,
+) -> Result<(u64, Vec<QueuedOrder>), RedisStepError> {
+    let mut scan = redis::cmd("HSCAN");
+    scan.arg(keys::buyers(product)).arg(cursor).arg("COUNT").arg(BUYERS_PER_SCAN);
+    let reply = redis.query(&scan).await?;
+    let (next, fields): (u64, Vec<(String, String)>) =
+        redis::from_redis_value(reply).map_err(|e| RedisStepError::Shape(e.to_string()))?;
+    let orders = fields.iter().filter_map(|(user, holder)| buyer(user, holder));
+    Ok((next, orders.collect()))
 }
 
 /// One field of `buyers:{P}`.

@@ -23,6 +23,11 @@ impl LoadedScript {
         Self { text, sha: redis::Script::new(text).get_hash().to_owned() }
     }
 
+    /// Its source.
+    pub const fn text(&self) -> &'static str {
+        self.text
+    }
+
     /// `EVALSHA sha keys…`; arguments are appended by the caller.
     pub fn command(&self, keys: &[&str]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
@@ -43,6 +48,35 @@ pub enum RedisCallError {
     /// Redis answered with an error.
     #[error("redis refused: {0}")]
     Refused(#[source] RedisError),
+}
+
+/// What programs ask of Redis: the pool answers, and in a simulator a model of a node.
+pub trait RedisCalls: Sync {
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// See [`RedisCallError`].
+    fn query(&self, command: &Cmd) -> impl Future<Output = Result<Value, RedisCallError>> + Send;
+
+    /// Sends a pipeline, with one answer a command.
+    ///
+    /// # Errors
+    /// See [`RedisCallError`].
+    fn query_pipeline(
+        &self,
+        pipeline: &Pipeline,
+    ) -> impl Future<Output = Result<Vec<Value>, RedisCallError>> + Send;
+
+    /// Sends a command made by [`LoadedScript::command`]; after NOSCRIPT loads the script and
+    /// sends it once more.
+    ///
+    /// # Errors
+    /// See [`RedisCallError`].
+    fn call(
+        &self,
+        script: &LoadedScript,
+        command: &Cmd,
+    ) -> impl Future<Output = Result<Value, RedisCallError>> + Send;
 }
 
 /// How to reach Redis.
@@ -88,36 +122,25 @@ impl RedisPool {
         Ok(Self { pool })
     }
 
-    /// Sends one command.
-    ///
-    /// # Errors
-    /// See [`RedisCallError`].
-    pub async fn query(&self, command: &Cmd) -> Result<Value, RedisCallError> {
+    async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, RedisCallError> {
+        self.pool.get().await.map_err(|error| RedisCallError::NotSent(error.to_string()))
+    }
+}
+
+impl RedisCalls for RedisPool {
+    async fn query(&self, command: &Cmd) -> Result<Value, RedisCallError> {
         let mut connection = self.checkout().await?;
         let result = command.query_async(&mut connection.inner).await;
         result.map_err(|error| connection.classify(error))
     }
 
-    /// Sends a pipeline, with one answer a command.
-    ///
-    /// # Errors
-    /// See [`RedisCallError`].
-    pub async fn query_pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisCallError> {
+    async fn query_pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisCallError> {
         let mut connection = self.checkout().await?;
         let result = pipeline.query_async(&mut connection.inner).await;
         result.map_err(|error| connection.classify(error))
     }
 
-    /// Sends a command made by [`LoadedScript::command`]; after NOSCRIPT loads the script and
-    /// sends it once more.
-    ///
-    /// # Errors
-    /// See [`RedisCallError`].
-    pub async fn call(
-        &self,
-        script: &LoadedScript,
-        command: &Cmd,
-    ) -> Result<Value, RedisCallError> {
+    async fn call(&self, script: &LoadedScript, command: &Cmd) -> Result<Value, RedisCallError> {
         let mut connection = self.checkout().await?;
         match command.query_async(&mut connection.inner).await {
             Ok(value) => return Ok(value),
@@ -131,10 +154,6 @@ impl RedisPool {
         }
         let result = command.query_async(&mut connection.inner).await;
         result.map_err(|error| connection.classify(error))
-    }
-
-    async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, RedisCallError> {
-        self.pool.get().await.map_err(|error| RedisCallError::NotSent(error.to_string()))
     }
 }
 

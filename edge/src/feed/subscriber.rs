@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use redis::aio::PubSub;
 use service::backoff::Backoff;
 use service::readiness::Part;
-use service::redis_pool::RedisPool;
+use service::redis_pool::{RedisCalls, RedisPool};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;

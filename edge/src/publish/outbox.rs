@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use domain::ProductId;
 use domain::contract::keys;
-use service::redis_pool::RedisPool;
+use service::redis_pool::{RedisCalls, RedisPool};
 use tokio::sync::mpsc;
 
 /// Entries waiting for deletion; more are left to the relay.

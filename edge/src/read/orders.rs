@@ -5,7 +5,7 @@
 use deadpool_postgres::Pool;
 use domain::contract::keys;
 use domain::{Holder, OrderStatus, ProductId, ReservationId, UserId};
-use service::redis_pool::RedisPool;
+use service::redis_pool::{RedisCalls, RedisPool};
 
 const FIND_ORDER: &str = include_str!("../../../sql/find_order.sql");
 

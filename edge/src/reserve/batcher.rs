@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::contract::keys;
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
-use redis::Cmd;
-use service::redis_pool::{LoadedScript, RedisCallError, RedisPool};
+use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
 use tokio::sync::mpsc;
 
+use super::call::{self, Next, Outcome, Tries};
 use super::clock::RedisClock;
 use super::linger::Pace;
 use super::reply::{Decided, Reply, decode};
@@ -73,39 +72,25 @@ impl Batcher {
         batch: &[Request],
         deadline: Instant,
     ) -> Result<Decided, ReserveError> {
-        let mut may_have_run = false;
+        let mut tries = Tries::default();
         loop {
-            match self.call_once(batch, deadline).await {
-                Ok(Some(Reply::Decided(decided))) => return Ok(decided),
-                // Closed or stale: this call reserved nothing.
-                Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
-                Ok(None) => return Err(ReserveError::OutcomeUnknown),
-                Err(RedisCallError::NotSent(_)) => {}
-                Err(RedisCallError::Unknown(_)) => may_have_run = true,
-                Err(RedisCallError::Refused(error)) => {
-                    tracing::debug!(%error, "redis refused a reservation");
-                }
+            let outcome = self.call_once(batch, deadline).await;
+            match tries.after(outcome, Instant::now() + RETRY_PAUSE < deadline) {
+                Next::Answer(decided) => return Ok(decided),
+                Next::Fail(error) => return Err(error),
+                Next::Again => tokio::time::sleep(RETRY_PAUSE).await,
             }
-            if Instant::now() + RETRY_PAUSE >= deadline {
-                return Err(match may_have_run {
-                    true => ReserveError::OutcomeUnknown,
-                    false => ReserveError::Unavailable,
-                });
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn call_once(
-        &self,
-        batch: &[Request],
-        deadline: Instant,
-    ) -> Result<Option<Reply>, RedisCallError> {
+    async fn call_once(&self, batch: &[Request], deadline: Instant) -> Outcome {
         let deadline_ms = match self.clock.at(deadline) {
             Some(deadline_ms) => deadline_ms,
             None => self.learn_time(deadline).await?,
         };
-        let command = self.command(batch, deadline_ms);
+        let proposals = batch.iter().map(|request| &request.proposal);
+        let outbox_max = self.limits.outbox_max;
+        let command = call::command(&self.script, self.product, deadline_ms, outbox_max, proposals);
         let value = self.redis.call(&self.script, &command).await?;
         let received = Instant::now();
         let reply = decode(&value, batch.len());
@@ -127,21 +112,6 @@ impl Batcher {
             .map_err(|error| RedisCallError::Refused(error.into()))?;
         self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());
         Ok(self.clock.at(deadline).unwrap_or(0))
-    }
-
-    fn command(&self, batch: &[Request], deadline_ms: i64) -> Cmd {
-        let (sale, buyers, outbox) =
-            (keys::sale(self.product), keys::buyers(self.product), keys::outbox(self.product));
-        let mut command = self.script.command(&[&sale, &buyers, &outbox]);
-        command.arg(deadline_ms).arg(self.limits.outbox_max);
-        let mut id = [0; 36];
-        for Request { proposal, .. } in batch {
-            command
-                .arg(proposal.user.get())
-                .arg(proposal.quantity.units())
-                .arg(&*proposal.candidate.0.hyphenated().encode_lower(&mut id));
-        }
-        command
     }
 
     /// Answers refusals at once, and acceptances when the broker has them, or soon enough.

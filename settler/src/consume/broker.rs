@@ -110,6 +110,24 @@ impl Observer {
     }
 }
 
+/// Where the relay and the sweeper publish.
+pub trait Publish: Send {
+    /// Publishes to the orders queue and waits for the confirm.
+    ///
+    /// # Errors
+    /// See [`BrokerError`]; after any of them the message may or may not be in the queue.
+    fn publish_confirmed(
+        &mut self,
+        body: &[u8],
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
+
+impl Publish for Publisher {
+    async fn publish_confirmed(&mut self, body: &[u8]) -> Result<(), BrokerError> {
+        self.publish(topology::EXCHANGE, topology::ROUTING_KEY, body, FieldTable::default()).await
+    }
+}
+
 /// Publishes one message at a time, on a connection of its own that is made when needed.
 #[derive(Debug)]
 pub struct Publisher {
@@ -122,14 +140,6 @@ impl Publisher {
     /// Does not connect yet. `name` is what `rabbitmqctl list_connections` shows.
     pub const fn new(url: String, name: &'static str) -> Self {
         Self { url, name, open: None }
-    }
-
-    /// Publishes to the orders queue and waits for the confirm.
-    ///
-    /// # Errors
-    /// See [`BrokerError`]; after any of them the message may or may not be in the queue.
-    pub async fn publish_confirmed(&mut self, body: &[u8]) -> Result<(), BrokerError> {
-        self.publish(topology::EXCHANGE, topology::ROUTING_KEY, body, FieldTable::default()).await
     }
 
     /// Publishes a message no settler can read to the dead-letter queue, with the reason.

@@ -3,6 +3,7 @@
 //! Owns the comparison of PostgreSQL with Redis; `vouch` owns the steps, `effects` the log.
 //! Invariant: a follower only looks. What is decided is a pure function of what was read.
 
+pub mod compare;
 mod gates;
 pub mod leader;
 pub mod node;
@@ -14,16 +15,16 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use domain::ProductId;
-use domain::contract::keys;
 use service::readiness::Part;
 use service::redis_pool::RedisPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::effects::{Claim, Effects, EffectsError, StockVersion};
+use crate::effects::{Effects, EffectsError};
 use crate::metrics::Metrics;
-use crate::redis_reply::{RedisStepError, texts};
+use crate::redis_reply::RedisStepError;
 use crate::settle::SettleError;
+use compare::{Step, catch_up, compare_all};
 use gates::Gates;
 use leader::Leadership;
 use node::Node;
@@ -33,16 +34,11 @@ use vouch::{Vouched, Voucher};
 /// How often PostgreSQL and Redis are compared: the sale is closed about this long at least after
 /// a Redis restart, and the comparison costs well under 1 % of a core.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Sales read from Redis in one pipeline.
-const SALES_PER_PIPELINE: usize = 256;
 /// After a node lost everything, settling may go on this long first, so that fewer orders arrive
 /// late. For quality, not for safety.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// The stock has stood still this long: the queue is as good as empty.
 const DRAIN_QUIET: Duration = Duration::from_millis(200);
-/// Fields of `sale:{P}` the comparison needs.
-const FIELDS: [&str; 3] = [keys::SALE_VOUCH_FIELD, "applied", "version"];
-
 /// Whether this settler leads, and what is on sale; for the relay.
 #[derive(Debug, Clone, Default)]
 pub struct Leading {
@@ -50,36 +46,6 @@ pub struct Leading {
     pub leads: bool,
     /// Every product.
     pub products: Arc<[ProductId]>,
-}
-
-/// What one comparison asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Redis knows what PostgreSQL knows.
-    Nothing,
-    /// Redis is vouched for but behind: tell it what follows this effect.
-    Tell { applied: i64 },
-    /// Nobody vouched for this node.
-    Vouch {
-        /// The node has no trace of the sale at all.
-        blank: bool,
-    },
-}
-
-/// Compares a sale with the fields [`FIELDS`] of its hash.
-fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 3]) -> Step {
-    let [vouch, applied, version] = fields;
-    let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
-    let (Some(applied), Some(version)) = (number(applied), number(version)) else {
-        return Step::Vouch { blank: applied.is_none() };
-    };
-    if vouch.as_deref() != Some(node.replid.as_str()) {
-        Step::Vouch { blank: false }
-    } else if applied < sale.effect_seq || version < sale.version {
-        Step::Tell { applied }
-    } else {
-        Step::Nothing
-    }
 }
 
 /// The gatekeeper of one settler.
@@ -164,26 +130,11 @@ impl Gatekeeper {
             sales::list_sales(&client).await?
         };
         publish_leading(leading, leads, &sales);
-        let steps = self.compare_all(&sales, &node).await?;
+        let steps = compare_all(&self.redis, &sales, &node).await?;
         let is_open = |step: &Step| !matches!(step, Step::Vouch { .. });
         let open = sales.iter().zip(&steps).map(|(sale, step)| (sale.product, is_open(step)));
         gates.note(open, Instant::now());
         if leads { self.act(&sales, &steps, &node, voucher).await } else { Ok(()) }
-    }
-
-    async fn compare_all(&self, sales: &[Sale], node: &Node) -> Result<Vec<Step>, RedisStepError> {
-        let mut steps = Vec::with_capacity(sales.len());
-        for chunk in sales.chunks(SALES_PER_PIPELINE) {
-            let mut pipeline = redis::pipe();
-            for sale in chunk {
-                pipeline.cmd("HMGET").arg(keys::sale(sale.product)).arg(&FIELDS);
-            }
-            let replies = self.redis.query_pipeline(&pipeline).await?;
-            for (sale, reply) in chunk.iter().zip(replies) {
-                steps.push(compare(sale, node, &texts::<3>(reply)?));
-            }
-        }
-        Ok(steps)
     }
 
     async fn act(
@@ -210,19 +161,14 @@ impl Gatekeeper {
     }
 
     async fn tell(&self, sale: &Sale, applied: i64) -> Result<(), RoundError> {
-        let stock =
-            StockVersion { product: sale.product, version: sale.version, stock: sale.stock };
         let client = self.pool.get().await.map_err(SettleError::from)?;
-        self.effects.replay(&client, Claim::Vouched, stock, applied).await?;
-        match self.effects.report(Claim::Vouched, stock, "[]", &[]).await {
-            Ok(_) | Err(EffectsError::Closed) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(catch_up(&self.effects, &client, sale, applied).await?)
     }
 
     async fn vouch(&self, sale: &Sale, node: &Node, voucher: &Voucher) -> Result<(), RoundError> {
         let started = Instant::now();
-        match voucher.vouch(&self.pool, &self.effects, sale.product, node).await {
+        let mut client = self.pool.get().await.map_err(SettleError::from)?;
+        match voucher.vouch(&mut client, &self.effects, sale.product, node).await {
             Ok(Vouched::Opened { epoch, adopted }) => {
                 tracing::info!(
                     product.id = sale.product.get(),
@@ -267,46 +213,4 @@ fn publish_leading(leading: &watch::Sender<Leading>, leads: bool, sales: &[Sale]
         }
         !same
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::Epoch;
-
-    use super::*;
-
-    fn sale(effect_seq: i64, version: i64) -> Sale {
-        Sale {
-            product: ProductId::new(1).unwrap(),
-            stock: 5,
-            total: 10,
-            limit: 1,
-            state: "open".into(),
-            epoch: Epoch(1),
-            effect_seq,
-            version,
-            opens_at_ms: 0,
-            closes_at_ms: 0,
-        }
-    }
-
-    fn step(vouch: Option<&str>, applied: Option<&str>, version: Option<&str>) -> Step {
-        let node = Node { replid: "abc".into() };
-        let own = |field: Option<&str>| field.map(str::to_owned);
-        compare(&sale(3, 7), &node, &[own(vouch), own(applied), own(version)])
-    }
-
-    #[test]
-    fn only_a_node_vouched_for_by_its_own_replid_counts_as_open() {
-        assert_eq!(step(Some("abc"), Some("3"), Some("7")), Step::Nothing);
-        assert_eq!(step(Some("old"), Some("3"), Some("7")), Step::Vouch { blank: false });
-        assert_eq!(step(None, Some("3"), Some("7")), Step::Vouch { blank: false });
-        assert_eq!(step(None, None, None), Step::Vouch { blank: true });
-    }
-
-    #[test]
-    fn a_node_that_is_behind_is_told_what_it_missed() {
-        assert_eq!(step(Some("abc"), Some("2"), Some("7")), Step::Tell { applied: 2 });
-        assert_eq!(step(Some("abc"), Some("3"), Some("6")), Step::Tell { applied: 3 });
-    }
 }

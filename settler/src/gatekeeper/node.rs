@@ -4,7 +4,7 @@
 //! pressure, or forget everything at a restart, is never vouched for.
 
 use redis::Value;
-use service::redis_pool::RedisPool;
+use service::redis_pool::RedisCalls;
 
 use crate::redis_reply::RedisStepError;
 
@@ -42,7 +42,7 @@ pub enum NodeError {
 ///
 /// # Errors
 /// When it does not answer as Redis does.
-pub async fn read_info(redis: &RedisPool) -> Result<String, RedisStepError> {
+pub async fn read_info(redis: &impl RedisCalls) -> Result<String, RedisStepError> {
     // Without sections: a Redis too old to take several must still be able to say so.
     match redis.query(&redis::cmd("INFO")).await? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -1,14 +1,18 @@
 //! What PostgreSQL knows of each sale, as far as Redis has to know it.
 
 use deadpool_postgres::GenericClient;
-use domain::{Epoch, ProductId};
+use domain::{Epoch, Holder, ProductId, Quantity, ReservationId, Seq, UserId};
+use futures_util::{Stream, TryStreamExt, stream};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
+use crate::effects::EffectsLog;
 use crate::settle::SettleError;
 
 const LIST_SALES: &str = include_str!("../../../sql/list_sales.sql");
 const FIND_SALE: &str = include_str!("../../../sql/find_sale.sql");
 const RAISE_EPOCH: &str = include_str!("../../../sql/raise_epoch.sql");
+const LIST_HOLDERS_AFTER: &str = include_str!("../../../sql/list_holders_after.sql");
 const SUM_HELD: &str = include_str!("../../../sql/sum_held.sql");
 
 /// One sale.
@@ -63,38 +67,80 @@ pub async fn list_sales(client: &impl GenericClient) -> Result<Vec<Sale>, Settle
     Ok(rows.iter().filter_map(Sale::from_row).collect())
 }
 
-/// One sale.
-///
-/// # Errors
-/// When the database does not answer, or the product is gone.
-pub async fn find_sale(
-    client: &impl GenericClient,
-    product: ProductId,
-) -> Result<Sale, SettleError> {
-    let statement = client.prepare_cached(FIND_SALE).await?;
-    let row = client.query_opt(&statement, &[&product.get()]).await?;
-    row.as_ref().and_then(Sale::from_row).ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+/// What vouching asks of PostgreSQL. Every method fails when the database does not answer, or the
+/// product is gone.
+pub trait SaleBooks: EffectsLog {
+    /// Hands out the next epoch.
+    fn raise_epoch(
+        &self,
+        product: ProductId,
+    ) -> impl Future<Output = Result<Epoch, SettleError>> + Send;
+
+    /// One sale.
+    fn find_sale(
+        &self,
+        product: ProductId,
+    ) -> impl Future<Output = Result<Sale, SettleError>> + Send;
+
+    /// Units that belong to orders.
+    fn sum_held(&self, product: ProductId)
+    -> impl Future<Output = Result<i64, SettleError>> + Send;
+
+    /// Everybody who holds units and arrived after this, in no order.
+    fn holders_after(
+        &self,
+        product: ProductId,
+        epoch: Epoch,
+        seq: Seq,
+    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send;
 }
 
-/// Hands out the next epoch.
-///
-/// # Errors
-/// When the database does not answer, or the product is gone.
-pub async fn raise_epoch(
-    client: &impl GenericClient,
-    product: ProductId,
-) -> Result<Epoch, SettleError> {
-    let statement = client.prepare_cached(RAISE_EPOCH).await?;
-    let row = client.query_opt(&statement, &[&product.get()]).await?;
-    row.map(|row| Epoch(row.get("epoch")))
-        .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+impl<C: GenericClient> SaleBooks for C {
+    async fn raise_epoch(&self, product: ProductId) -> Result<Epoch, SettleError> {
+        let statement = self.prepare_cached(RAISE_EPOCH).await?;
+        let row = self.query_opt(&statement, &[&product.get()]).await?;
+        row.map(|row| Epoch(row.get("epoch")))
+            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+    }
+
+    async fn find_sale(&self, product: ProductId) -> Result<Sale, SettleError> {
+        let statement = self.prepare_cached(FIND_SALE).await?;
+        let row = self.query_opt(&statement, &[&product.get()]).await?;
+        row.as_ref()
+            .and_then(Sale::from_row)
+            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+    }
+
+    async fn sum_held(&self, product: ProductId) -> Result<i64, SettleError> {
+        let statement = self.prepare_cached(SUM_HELD).await?;
+        Ok(self.query_one(&statement, &[&product.get()]).await?.get("units"))
+    }
+
+    fn holders_after(
+        &self,
+        product: ProductId,
+        epoch: Epoch,
+        seq: Seq,
+    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send {
+        let rows = async move {
+            let statement = self.prepare_cached(LIST_HOLDERS_AFTER).await?;
+            let params: [&(dyn ToSql + Sync); 3] = [&product.get(), &epoch.0, &seq.0];
+            Ok::<_, SettleError>(self.query_raw(&statement, params).await?)
+        };
+        // Streamed, as a sale may have millions.
+        stream::once(rows)
+            .map_ok(|rows| rows.map_err(SettleError::from))
+            .try_flatten()
+            .and_then(|row| std::future::ready(holder_of(&row)))
+    }
 }
 
-/// Units that belong to orders.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn sum_held(client: &impl GenericClient, product: ProductId) -> Result<i64, SettleError> {
-    let statement = client.prepare_cached(SUM_HELD).await?;
-    Ok(client.query_one(&statement, &[&product.get()]).await?.get("units"))
+fn holder_of(row: &Row) -> Result<(UserId, Holder), SettleError> {
+    let read = || {
+        let quantity = Quantity::new(row.get("quantity")).ok()?;
+        let holder =
+            Holder { id: ReservationId(row.get("id")), quantity, seq: Seq(row.get("seq")) };
+        Some((UserId::new(row.get("user_id")).ok()?, holder))
+    };
+    read().ok_or_else(|| SettleError::Transient("an order has a user or quantity below 1".into()))
 }

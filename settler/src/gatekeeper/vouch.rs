@@ -5,17 +5,15 @@
 //! Invariant: every call after the claim checks that the claim still stands, so two gatekeepers at
 //! once do no harm, only one of them opens the sale.
 
-use deadpool_postgres::{GenericClient, Pool};
+use deadpool_postgres::{Client, Transaction};
 use domain::contract::keys;
-use domain::{Epoch, Holder, ProductId, Quantity, ReservationId, Seq};
-use futures_util::{StreamExt, pin_mut};
-use redis::Cmd;
-use service::redis_pool::{LoadedScript, RedisPool};
+use domain::{Epoch, Holder, ProductId, Seq, UserId};
+use futures_util::{Stream, StreamExt, pin_mut};
+use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio_postgres::IsolationLevel;
-use tokio_postgres::types::ToSql;
 
 use super::node::Node;
-use super::sales::{self, Sale};
+use super::sales::{Sale, SaleBooks};
 use crate::codes::{AdoptCode, BeginCode, LoadCode, OpenCode};
 use crate::effects::{Claim, Effects, EffectsError, StockVersion};
 use crate::redis_reply::{RedisStepError, integer, integers};
@@ -25,7 +23,6 @@ const BEGIN_VOUCH: &str = include_str!("../../../lua/begin_vouch.lua");
 const LOAD_SALE: &str = include_str!("../../../lua/load_sale.lua");
 const ADOPT_BUYERS: &str = include_str!("../../../lua/adopt_buyers.lua");
 const OPEN_SALE: &str = include_str!("../../../lua/open_sale.lua");
-const LIST_HOLDERS_AFTER: &str = include_str!("../../../sql/list_holders_after.sql");
 
 /// Holders one call adopts: 1,500 arguments, within what Lua's `unpack` takes.
 const HOLDERS_PER_CALL: usize = 500;
@@ -53,19 +50,39 @@ enum Memory {
     Missing,
 }
 
+/// PostgreSQL as vouching needs it: statements of their own, and a snapshot.
+pub trait Books: SaleBooks {
+    /// One view of everything committed before it was opened.
+    type Snapshot<'a>: SaleBooks
+    where
+        Self: 'a;
+
+    /// Opens a snapshot. Fails when the database does not answer.
+    fn snapshot(&mut self) -> impl Future<Output = Result<Self::Snapshot<'_>, SettleError>> + Send;
+}
+
+impl Books for Client {
+    type Snapshot<'a> = Transaction<'a>;
+
+    async fn snapshot(&mut self) -> Result<Transaction<'_>, SettleError> {
+        let builder = self.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
+        Ok(builder.read_only(true).start().await?)
+    }
+}
+
 /// Vouches for nodes.
 #[derive(Debug)]
-pub struct Voucher {
-    redis: RedisPool,
+pub struct Voucher<R = RedisPool> {
+    redis: R,
     begin: LoadedScript,
     load: LoadedScript,
     adopt: LoadedScript,
     open: LoadedScript,
 }
 
-impl Voucher {
+impl<R: RedisCalls> Voucher<R> {
     /// Uses this pool for every call.
-    pub fn new(redis: RedisPool) -> Self {
+    pub fn new(redis: R) -> Self {
         Self {
             redis,
             begin: LoadedScript::new(BEGIN_VOUCH),
@@ -82,24 +99,17 @@ impl Voucher {
     /// See [`EffectsError`]; the sale stays closed and the next try starts over.
     pub async fn vouch(
         &self,
-        pool: &Pool,
-        effects: &Effects,
+        books: &mut impl Books,
+        effects: &Effects<R>,
         product: ProductId,
         node: &Node,
     ) -> Result<Vouched, EffectsError> {
-        let mut client = pool.get().await.map_err(SettleError::from)?;
-        let epoch = sales::raise_epoch(&client, product).await?;
+        let epoch = books.raise_epoch(product).await?;
         let Some(memory) = self.begin(product, epoch).await? else {
             return Ok(Vouched::Outrun);
         };
-        let snapshot = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await
-            .map_err(SettleError::from)?;
-        let sale = sales::find_sale(&snapshot, product).await?;
+        let snapshot = books.snapshot().await?;
+        let sale = snapshot.find_sale(product).await?;
         if sale.epoch != epoch {
             return Ok(Vouched::Outrun);
         }
@@ -114,8 +124,8 @@ impl Voucher {
                 (Epoch(0), Seq(0))
             }
         };
-        let lost: [&(dyn ToSql + Sync); 3] = [&product.get(), &lost_epoch.0, &lost_seq.0];
-        let Some((adopted, seq)) = self.adopt_holders(&snapshot, &sale, lost).await? else {
+        let lost = snapshot.holders_after(product, lost_epoch, lost_seq);
+        let Some((adopted, seq)) = self.adopt_holders(lost, &sale).await? else {
             return Ok(Vouched::Outrun);
         };
         if self.open(&sale, node, seq).await? {
@@ -144,8 +154,8 @@ impl Voucher {
         })
     }
 
-    async fn load(&self, snapshot: &impl GenericClient, sale: &Sale) -> Result<(), EffectsError> {
-        let held = sales::sum_held(snapshot, sale.product).await?;
+    async fn load(&self, snapshot: &impl SaleBooks, sale: &Sale) -> Result<(), EffectsError> {
+        let held = snapshot.sum_held(sale.product).await?;
         let mut command = self.load.command(&[&keys::sale(sale.product)]);
         command.arg(sale.epoch.0).arg(sale.stock + held).arg(sale.effect_seq);
         let reply = self.redis.call(&self.load, &command).await.map_err(RedisStepError::from)?;
@@ -159,32 +169,20 @@ impl Voucher {
     /// `None` when another gatekeeper came later.
     async fn adopt_holders(
         &self,
-        snapshot: &impl GenericClient,
+        lost: impl Stream<Item = Result<(UserId, Holder), SettleError>>,
         sale: &Sale,
-        lost: [&(dyn ToSql + Sync); 3],
     ) -> Result<Option<(i64, Seq)>, EffectsError> {
-        let statement =
-            snapshot.prepare_cached(LIST_HOLDERS_AFTER).await.map_err(SettleError::from)?;
-        let rows = snapshot.query_raw(&statement, lost).await.map_err(SettleError::from)?;
-        let chunks = rows.chunks(HOLDERS_PER_CALL);
+        let chunks = lost.chunks(HOLDERS_PER_CALL);
         pin_mut!(chunks);
         let (mut adopted, mut last_seq) = (0, Seq(0));
-        while let Some(rows) = chunks.next().await {
+        while let Some(holders) = chunks.next().await {
             let mut command =
                 self.adopt.command(&[&keys::sale(sale.product), &keys::buyers(sale.product)]);
             command.arg(sale.epoch.0);
-            for row in rows {
-                let row = row.map_err(SettleError::from)?;
-                let quantity: i64 = row.get("quantity");
-                let holder = Holder {
-                    id: ReservationId(row.get("id")),
-                    quantity: Quantity::new(quantity).map_err(|error| {
-                        SettleError::Transient(format!("quantity of an order {error}"))
-                    })?,
-                    seq: Seq(row.get("seq")),
-                };
+            for found in holders {
+                let (user, holder) = found?;
                 last_seq = last_seq.max(holder.seq);
-                add_holder(&mut command, row.get("user_id"), &holder);
+                command.arg(user.get()).arg(holder.quantity.units()).arg(holder.encode());
             }
             let reply =
                 self.redis.call(&self.adopt, &command).await.map_err(RedisStepError::from)?;
@@ -215,8 +213,4 @@ impl Voucher {
         let reply = self.redis.call(&self.open, &command).await?;
         Ok(OpenCode::from_number(integer(&reply)?)? == OpenCode::Opened)
     }
-}
-
-fn add_holder(command: &mut Cmd, user: i64, holder: &Holder) {
-    command.arg(user).arg(holder.quantity.units()).arg(holder.encode());
 }

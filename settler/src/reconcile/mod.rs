@@ -13,7 +13,7 @@ use deadpool_postgres::Pool;
 use domain::contract::reconcile::{ProductBooks, ReconcileView};
 use domain::contract::{keys, rfc3339};
 use domain::{Epoch, ProductId};
-use service::redis_pool::{LoadedScript, RedisPool};
+use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio::sync::{mpsc, watch};
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;

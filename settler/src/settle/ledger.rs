@@ -13,9 +13,9 @@ use domain::{Epoch, ProductId, Quantity, RejectReason, ReservationId, Seq, UserI
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::SettleError;
 use super::columns::{EffectColumns, OrderColumns};
 use super::decide::{Effect, HolderRow, LockedProduct, SettleOrder};
-use super::SettleError;
 
 const LOCK_PRODUCTS: &str = include_str!("../../../sql/lock_products.sql");
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");

@@ -161,10 +161,7 @@ struct Outcome {
 }
 
 /// The fast path: nobody has to be chosen, the unique indexes find copies and second orders.
-async fn confirm_all(
-    ledger: &impl Ledger,
-    orders: &[SettleOrder],
-) -> Result<Outcome, SettleError> {
+async fn confirm_all(ledger: &impl Ledger, orders: &[SettleOrder]) -> Result<Outcome, SettleError> {
     let confirmed = ledger.insert_confirmed(orders).await?;
     if confirmed.len() == orders.len() {
         return Ok(Outcome { confirmed: orders.to_vec(), rejected: Vec::new() });

@@ -8,7 +8,7 @@ use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueuePurgeOptions};
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel};
-use service::redis_pool::LoadedScript;
+use service::redis_pool::{LoadedScript, RedisCalls};
 use settler::consume::broker::TOPOLOGY;
 use stack::{Stack, StackOptions};
 

@@ -9,7 +9,7 @@ use domain::contract::keys;
 use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Vouch};
 use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
 use redis::{Cmd, Value};
-use service::redis_pool::{LoadedScript, RedisPool, RedisPoolSettings};
+use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};
 
 use crate::fixture::product;

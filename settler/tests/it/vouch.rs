@@ -2,7 +2,7 @@
 
 use domain::contract::keys;
 use redis::Value;
-use service::redis_pool::RedisPool;
+use service::redis_pool::{RedisCalls, RedisPool};
 use settler::effects::Effects;
 use settler::gatekeeper::node::{judge_info, read_info};
 use settler::gatekeeper::vouch::{Vouched, Voucher};
@@ -28,7 +28,8 @@ impl Gate {
         let node = judge_info(&read_info(&self.redis).await.unwrap()).unwrap();
         let effects = Effects::new(self.redis.clone());
         let voucher = Voucher::new(self.redis.clone());
-        voucher.vouch(&self.servers.pool, &effects, product(), &node).await.unwrap()
+        let mut client = self.servers.pool.get().await.unwrap();
+        voucher.vouch(&mut client, &effects, product(), &node).await.unwrap()
     }
 
     /// Vouches and returns how many holders the node had lost.
@@ -153,7 +154,8 @@ async fn duel(gate: &Gate) {
     let node = judge_info(&read_info(&gate.redis).await.unwrap()).unwrap();
     let effects = Effects::new(gate.redis.clone());
     let voucher = Voucher::new(gate.redis.clone());
-    let vouched = voucher.vouch(&gate.servers.pool, &effects, product(), &node).await;
+    let mut client = gate.servers.pool.get().await.unwrap();
+    let vouched = voucher.vouch(&mut client, &effects, product(), &node).await;
     if let Err(error) = vouched {
         assert!(matches!(error, settler::effects::EffectsError::Closed), "{error}");
     }

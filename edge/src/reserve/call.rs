@@ -1,0 +1,103 @@
+//! One call of `reserve.lua`: its arguments, and what follows from how it ended. Pure.
+//!
+//! Owns the decision to repeat a call; `batcher` makes it. Invariant: "nothing was reserved" is
+//! said only when no call of this batch can have run.
+
+use domain::ProductId;
+use domain::contract::keys;
+use redis::Cmd;
+use service::redis_pool::{LoadedScript, RedisCallError};
+
+use super::reply::{Decided, Reply};
+use super::{Proposal, ReserveError};
+
+/// The call for these proposals. `deadline_ms` is Redis time: a call that runs later reserves
+/// nothing.
+pub fn command<'a>(
+    script: &LoadedScript,
+    product: ProductId,
+    deadline_ms: i64,
+    outbox_max: u32,
+    proposals: impl Iterator<Item = &'a Proposal>,
+) -> Cmd {
+    let (sale, buyers, outbox) =
+        (keys::sale(product), keys::buyers(product), keys::outbox(product));
+    let mut command = script.command(&[&sale, &buyers, &outbox]);
+    command.arg(deadline_ms).arg(outbox_max);
+    let mut id = [0; 36];
+    for Proposal { user, quantity, candidate, .. } in proposals {
+        command
+            .arg(user.get())
+            .arg(quantity.units())
+            .arg(&*candidate.0.hyphenated().encode_lower(&mut id));
+    }
+    command
+}
+
+/// How one call ended.
+pub type Outcome = Result<Option<Reply>, RedisCallError>;
+
+/// What follows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Everybody has an answer.
+    Answer(Decided),
+    /// The same call again, with the same candidate ids.
+    Again,
+    /// Nobody can be told more than this.
+    Fail(ReserveError),
+}
+
+/// The calls of one batch so far.
+#[derive(Debug, Default)]
+pub struct Tries {
+    may_have_run: bool,
+}
+
+impl Tries {
+    /// Notes how a call ended. `time_left`: another one would end before the deadline.
+    pub fn after(&mut self, outcome: Outcome, time_left: bool) -> Next {
+        match outcome {
+            Ok(Some(Reply::Decided(decided))) => return Next::Answer(decided),
+            // Closed or stale: this call reserved nothing.
+            Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
+            // It ran, and said something that is no answer: asking again would not help.
+            Ok(None) => return Next::Fail(ReserveError::OutcomeUnknown),
+            Err(RedisCallError::NotSent(_)) => {}
+            Err(RedisCallError::Unknown(_)) => self.may_have_run = true,
+            Err(RedisCallError::Refused(error)) => {
+                tracing::debug!(%error, "redis refused a reservation");
+            }
+        }
+        match (time_left, self.may_have_run) {
+            (true, _) => Next::Again,
+            (false, true) => Next::Fail(ReserveError::OutcomeUnknown),
+            (false, false) => Next::Fail(ReserveError::Unavailable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown() -> Outcome {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        Err(RedisCallError::Unknown(broken.into()))
+    }
+
+    #[test]
+    fn nothing_was_reserved_is_said_only_when_no_call_can_have_run() {
+        let closed = || Ok(Some(Reply::Closed { redis_ms: 1 }));
+        let mut tries = Tries::default();
+        assert_eq!(tries.after(closed(), true), Next::Again);
+        assert_eq!(tries.after(closed(), false), Next::Fail(ReserveError::Unavailable));
+        let mut tries = Tries::default();
+        assert_eq!(tries.after(unknown(), true), Next::Again);
+        assert_eq!(tries.after(closed(), false), Next::Fail(ReserveError::OutcomeUnknown));
+        let mut tries = Tries::default();
+        let not_sent = Err(RedisCallError::NotSent("no connection".into()));
+        assert_eq!(tries.after(not_sent, false), Next::Fail(ReserveError::Unavailable));
+        assert_eq!(tries.after(Ok(None), true), Next::Fail(ReserveError::OutcomeUnknown));
+    }
+}
