@@ -5,14 +5,14 @@
 -- ARGV: 1 claimed epoch · then three a holder: user id, quantity, `id|quantity|seq`
 -- Returns: { code, users adopted }
 --   0 ADOPTED   every absent user of this chunk is known now
---   1 OUTRUN    a later epoch was claimed
+--   1 OUTRUN    a later epoch was claimed, or the node forgot the units it was given
 local sale, buyers = KEYS[1], KEYS[2]
 local FIRST, STRIDE = 2, 3
 local ADOPTED = 0
 local OUTRUN = 1
 
 local f = redis.call('HMGET', sale, 'claim', 'available')
-if f[1] ~= ARGV[1] then return { OUTRUN, 0 } end
+if f[1] ~= ARGV[1] or not f[2] then return { OUTRUN, 0 } end
 local users = {}
 for i = FIRST, #ARGV, STRIDE do users[#users + 1] = ARGV[i] end
 local present = redis.call('HMGET', buyers, unpack(users))

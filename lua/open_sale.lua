@@ -7,15 +7,20 @@
 -- Returns: code
 --   0 OPENED    vouched for; a frame of the new epoch is published
 --   1 OUTRUN    a later epoch was claimed
+--   2 RESTARTED the node is another one since, and may have lost what it was told: nothing is
+--     recorded, as an epoch and a seq would say that it remembers all holders up to them
 local sale = KEYS[1]
 local epoch, replid, channel, product = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local version, stock, total, limit = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local opens_at, closes_at, state, adopted_seq = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local OPENED = 0
 local OUTRUN = 1
+local RESTARTED = 2
 
 local f = redis.call('HMGET', sale, 'claim', 'seq', 'available')
 if f[1] ~= epoch then return OUTRUN end
+local own = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+if own ~= replid or not f[2] then return RESTARTED end
 local seq = math.max(tonumber(f[2]), tonumber(adopted_seq))
 
 redis.call('HSET', sale, 'epoch', epoch, 'vouch', replid, 'rev', '0', 'version', version,

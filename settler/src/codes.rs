@@ -55,6 +55,7 @@ script_codes! {
     OpenCode of "open_sale.lua" {
         0 "OPENED" Opened,
         1 "OUTRUN" Outrun,
+        2 "RESTARTED" Restarted,
     }
     /// Where a sale stands.
     CutCode of "read_cut.lua" {

@@ -78,6 +78,17 @@ pub enum Begun {
     Outrun,
 }
 
+/// How opening ended: `open_sale.lua`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Vouched for.
+    Opened,
+    /// A later epoch is claimed.
+    Outrun,
+    /// The node is another one since, or forgot what it was told.
+    Restarted,
+}
+
 /// One request of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -153,21 +164,24 @@ impl Model {
         Some(absent.len())
     }
 
-    /// `open_sale.lua`; false when outrun. `this_node`: the replid that was read is still its own.
+    /// `open_sale.lua`. `this_node`: the replid that was read is still its own.
     pub fn open_sale(
         &mut self,
         claim: Epoch,
         this_node: bool,
         adopted_seq: i64,
         opened: Opened,
-    ) -> bool {
-        let Some(loaded) = self.loaded.as_mut().filter(|_| self.claim == Some(claim)) else {
-            return false;
+    ) -> Opening {
+        if self.claim != Some(claim) {
+            return Opening::Outrun;
+        }
+        let Some(loaded) = self.loaded.as_mut().filter(|_| this_node) else {
+            return Opening::Restarted;
         };
         loaded.seq = loaded.seq.max(adopted_seq);
-        self.vouch = if this_node { Vouch::ThisNode } else { Vouch::AnotherNode };
+        self.vouch = Vouch::ThisNode;
         self.opened = Some(Opened { epoch: claim, rev: 0, ..opened });
-        true
+        Opening::Opened
     }
 
     /// `reserve.lua` at `now_ms` of Redis time.

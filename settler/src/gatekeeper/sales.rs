@@ -11,7 +11,6 @@ use crate::settle::SettleError;
 
 const LIST_SALES: &str = include_str!("../../../sql/list_sales.sql");
 const FIND_SALE: &str = include_str!("../../../sql/find_sale.sql");
-const RAISE_EPOCH: &str = include_str!("../../../sql/raise_epoch.sql");
 const LIST_HOLDERS_AFTER: &str = include_str!("../../../sql/list_holders_after.sql");
 const SUM_HELD: &str = include_str!("../../../sql/sum_held.sql");
 
@@ -67,15 +66,9 @@ pub async fn list_sales(client: &impl GenericClient) -> Result<Vec<Sale>, Settle
     Ok(rows.iter().filter_map(Sale::from_row).collect())
 }
 
-/// What vouching asks of PostgreSQL. Every method fails when the database does not answer, or the
-/// product is gone.
+/// What vouching asks of PostgreSQL in one snapshot. Every method fails when the database does not
+/// answer, or the product is gone.
 pub trait SaleBooks: EffectsLog {
-    /// Hands out the next epoch.
-    fn raise_epoch(
-        &self,
-        product: ProductId,
-    ) -> impl Future<Output = Result<Epoch, SettleError>> + Send;
-
     /// One sale.
     fn find_sale(
         &self,
@@ -96,13 +89,6 @@ pub trait SaleBooks: EffectsLog {
 }
 
 impl<C: GenericClient> SaleBooks for C {
-    async fn raise_epoch(&self, product: ProductId) -> Result<Epoch, SettleError> {
-        let statement = self.prepare_cached(RAISE_EPOCH).await?;
-        let row = self.query_opt(&statement, &[&product.get()]).await?;
-        row.map(|row| Epoch(row.get("epoch")))
-            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
-    }
-
     async fn find_sale(&self, product: ProductId) -> Result<Sale, SettleError> {
         let statement = self.prepare_cached(FIND_SALE).await?;
         let row = self.query_opt(&statement, &[&product.get()]).await?;

@@ -23,6 +23,7 @@ const BEGIN_VOUCH: &str = include_str!("../../../lua/begin_vouch.lua");
 const LOAD_SALE: &str = include_str!("../../../lua/load_sale.lua");
 const ADOPT_BUYERS: &str = include_str!("../../../lua/adopt_buyers.lua");
 const OPEN_SALE: &str = include_str!("../../../lua/open_sale.lua");
+const RAISE_EPOCH: &str = include_str!("../../../sql/raise_epoch.sql");
 
 /// Holders one call adopts: 1,500 arguments, within what Lua's `unpack` takes.
 const HOLDERS_PER_CALL: usize = 500;
@@ -37,7 +38,8 @@ pub enum Vouched {
         /// Orders the node did not know.
         adopted: i64,
     },
-    /// Another gatekeeper came later; it will open the sale.
+    /// Another gatekeeper came later, which will open the sale, or the node restarted meanwhile, and
+    /// the next look starts over.
     Outrun,
 }
 
@@ -50,12 +52,18 @@ enum Memory {
     Missing,
 }
 
-/// PostgreSQL as vouching needs it: statements of their own, and a snapshot.
-pub trait Books: SaleBooks {
+/// PostgreSQL as vouching needs it: an epoch, and a snapshot taken after it was claimed.
+pub trait Books: Send {
     /// One view of everything committed before it was opened.
     type Snapshot<'a>: SaleBooks
     where
         Self: 'a;
+
+    /// Hands out the next epoch. Fails when the database does not answer, or the product is gone.
+    fn raise_epoch(
+        &self,
+        product: ProductId,
+    ) -> impl Future<Output = Result<Epoch, SettleError>> + Send;
 
     /// Opens a snapshot. Fails when the database does not answer.
     fn snapshot(&mut self) -> impl Future<Output = Result<Self::Snapshot<'_>, SettleError>> + Send;
@@ -63,6 +71,13 @@ pub trait Books: SaleBooks {
 
 impl Books for Client {
     type Snapshot<'a> = Transaction<'a>;
+
+    async fn raise_epoch(&self, product: ProductId) -> Result<Epoch, SettleError> {
+        let statement = self.prepare_cached(RAISE_EPOCH).await?;
+        let row = self.query_opt(&statement, &[&product.get()]).await?;
+        row.map(|row| Epoch(row.get("epoch")))
+            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+    }
 
     async fn snapshot(&mut self) -> Result<Transaction<'_>, SettleError> {
         let builder = self.build_transaction().isolation_level(IsolationLevel::RepeatableRead);

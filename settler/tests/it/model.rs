@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::contract::keys;
-use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Vouch};
+use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Opening, Vouch};
 use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
 use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
@@ -216,9 +216,13 @@ impl Pair {
             command.arg(window.opens_at_ms.unwrap_or(0)).arg(window.closes_at_ms.unwrap_or(0));
             command.arg(opened.state.as_str()).arg(seq);
         });
-        let opened_now = ints(&reply.await) == [0];
-        assert_eq!(opened_now, self.model.open_sale(claim, here, seq, opened));
-        self.note(&if opened_now { "opened" } else { "opening outrun" });
+        let opening = match ints(&reply.await)[0] {
+            0 => Opening::Opened,
+            1 => Opening::Outrun,
+            _ => Opening::Restarted,
+        };
+        assert_eq!(opening, self.model.open_sale(claim, here, seq, opened));
+        self.note(&opening);
     }
 
     async fn report(&mut self) {
@@ -251,12 +255,18 @@ impl Pair {
     /// What befalls a node: its vouch is not its own any more, or everything is gone.
     async fn befall(&mut self) {
         let mut command = redis::cmd("FLUSHALL");
-        if self.dice.one_in(4) {
-            self.model = Model::default();
-        } else {
-            command = redis::cmd("HDEL");
-            command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD);
-            self.model.vouch = Vouch::Nobody;
+        match self.dice.below(4) {
+            0 => self.model = Model::default(),
+            1 => {
+                command = redis::cmd("HSET");
+                command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD).arg(ELSEWHERE);
+                self.model.vouch = Vouch::AnotherNode;
+            }
+            _ => {
+                command = redis::cmd("HDEL");
+                command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD);
+                self.model.vouch = Vouch::Nobody;
+            }
         }
         self.redis.query(&command).await.unwrap();
     }
@@ -360,8 +370,9 @@ async fn the_scripts_do_what_the_model_does() {
         pair.compare().await;
     }
     assert!(decided > steps / 5, "the sale was open for {decided} steps only: a weak run");
-    // Ten codes of a request, two of a batch, three of a claim, two each of the other scripts.
+    // Ten codes of a request, two of a batch, three each of a claim and an opening, two each of the
+    // other scripts.
     eprintln!("{:?}", pair.seen);
-    assert_eq!(pair.seen.len(), 10 + 2 + 3 + 2 * 3, "{:?}", pair.seen);
+    assert_eq!(pair.seen.len(), 10 + 2 + 3 + 3 + 2 * 2, "{:?}", pair.seen);
     stack.shutdown().await;
 }

@@ -1,0 +1,353 @@
+//! A model of the tables in PostgreSQL, with transactions that lock the product.
+//!
+//! Answers what the settler asks of PostgreSQL through its own traits, so that the settler's code
+//! runs unchanged. One product. Invariant: what a transaction wrote is seen by nobody before its
+//! commit, and never when it is dropped.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use domain::contract::order_message::QueuedOrder;
+use domain::{Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId};
+use futures_util::{Stream, stream};
+use settler::effects::EffectsLog;
+use settler::gatekeeper::sales::{Sale, SaleBooks};
+use settler::gatekeeper::vouch::Books;
+use settler::settle::decide::{Effect, HolderRow, LockedProduct, SettleOrder};
+use settler::settle::{Ledger, SettleError, StockChange, StockTaken};
+use uuid::Uuid;
+
+use crate::mutant::Mutant;
+use crate::port::Port;
+
+/// One order as recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) order: QueuedOrder,
+    epoch: Epoch,
+    pub(crate) status: OrderStatus,
+}
+
+/// Everything committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    pub(crate) sale: Sale,
+    pub(crate) orders: BTreeMap<ReservationId, Row>,
+    effects: Vec<Effect>,
+}
+
+impl Tables {
+    pub(crate) fn new(product: ProductId, units: i64, limit: i64) -> Self {
+        let sale = Sale {
+            product,
+            stock: units,
+            total: units,
+            limit,
+            state: "open".into(),
+            epoch: Epoch(0),
+            effect_seq: 0,
+            version: 0,
+            opens_at_ms: 0,
+            closes_at_ms: 0,
+        };
+        Self { sale, orders: BTreeMap::new(), effects: Vec::new() }
+    }
+
+    /// Orders that hold units.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = &Row> {
+        self.orders.values().filter(|row| row.status == OrderStatus::Confirmed)
+    }
+
+    pub(crate) fn units_held(&self) -> i64 {
+        self.holding().map(|row| row.order.quantity.units()).sum()
+    }
+
+    fn holder_of(&self, user: UserId) -> Option<&Row> {
+        self.holding().find(|row| row.order.user == user)
+    }
+
+    fn record(&mut self, order: &SettleOrder, status: OrderStatus) {
+        let row = Row { order: order.order, epoch: order.epoch, status };
+        self.orders.insert(order.order.id, row);
+    }
+
+    fn effects_after(&self, after: i64) -> Vec<Effect> {
+        self.effects.iter().filter(|effect| effect.n > after).copied().collect()
+    }
+
+    fn holders_after(&self, epoch: Epoch, seq: Seq) -> Vec<(UserId, Holder)> {
+        let late = self.holding().filter(|row| (row.epoch, row.order.seq) > (epoch, seq));
+        late.map(|row| {
+            let QueuedOrder { id, user, quantity, seq } = row.order;
+            (user, Holder { id, quantity, seq })
+        })
+        .collect()
+    }
+}
+
+/// The lock on the product and the tables behind it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) committed: Tables,
+    /// Which transaction holds the product.
+    locked_by: Option<u64>,
+    transactions: u64,
+}
+
+impl Database {
+    pub(crate) const fn new(committed: Tables) -> Self {
+        Self { committed, locked_by: None, transactions: 0 }
+    }
+}
+
+/// A settler's transaction. Dropped before [`Transaction::commit`], it never was.
+pub(crate) struct Transaction {
+    port: Port,
+    id: u64,
+    /// `None` until the product is locked.
+    own: Mutex<Option<Tables>>,
+}
+
+impl Transaction {
+    pub(crate) fn begin(port: &Port) -> Self {
+        let id = port.world(|world| {
+            world.database.transactions += 1;
+            world.database.transactions
+        });
+        Self { port: port.clone(), id, own: Mutex::default() }
+    }
+
+    /// Reads what is committed now, without a lock.
+    pub(crate) fn reading(port: &Port) -> Self {
+        let transaction = Self::begin(port);
+        let committed = port.world(|world| world.database.committed.clone());
+        *transaction.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(committed);
+        transaction
+    }
+
+    /// Commits. The answer may be lost although it was done.
+    pub(crate) async fn commit(self) -> Result<(), SettleError> {
+        self.port.pause().await;
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(own) = own {
+            self.port.world(|world| world.database.committed = own);
+        }
+        let answered = self.port.world(|world| !world.mishap());
+        drop(self);
+        if answered { Ok(()) } else { Err(SettleError::Transient("the answer was lost".into())) }
+    }
+
+    /// A statement on the transaction's own view.
+    async fn statement<T>(&self, run: impl FnOnce(&mut Tables) -> T) -> Result<T, SettleError> {
+        self.port.pause().await;
+        if self.port.world(|world| world.mishap()) {
+            return Err(SettleError::Transient("the connection broke".into()));
+        }
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = own.as_mut().ok_or_else(|| {
+            SettleError::Transient("a statement before the product was locked".into())
+        })?;
+        Ok(run(tables))
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.port.world(|world| {
+            if world.database.locked_by == Some(self.id) {
+                world.database.locked_by = None;
+            }
+        });
+    }
+}
+
+impl Ledger for Transaction {
+    async fn lock_products(
+        &self,
+        _: &[SettleOrder],
+    ) -> Result<HashMap<ProductId, LockedProduct>, SettleError> {
+        loop {
+            self.port.pause().await;
+            let locked = self.port.world(|world| {
+                let free = world.database.locked_by.is_none();
+                if free {
+                    world.database.locked_by = Some(self.id);
+                }
+                free.then(|| world.database.committed.clone())
+            });
+            let Some(tables) = locked else { continue };
+            let Sale { product, stock, epoch, effect_seq, .. } = tables.sale;
+            *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
+            return Ok([(product, LockedProduct { stock, epoch, effect_seq })].into());
+        }
+    }
+
+    async fn insert_confirmed(
+        &self,
+        orders: &[SettleOrder],
+    ) -> Result<HashSet<ReservationId>, SettleError> {
+        let doubles = self.port.is(Mutant::NoUniqueHolder);
+        self.statement(|tables| {
+            let mut inserted = HashSet::new();
+            for order in orders {
+                let known = tables.orders.contains_key(&order.order.id);
+                if !known && (doubles || tables.holder_of(order.order.user).is_none()) {
+                    tables.record(order, OrderStatus::Confirmed);
+                    inserted.insert(order.order.id);
+                }
+            }
+            inserted
+        })
+        .await
+    }
+
+    async fn insert_rejected(
+        &self,
+        mut rejected: Vec<(SettleOrder, RejectReason)>,
+    ) -> Result<Vec<(SettleOrder, RejectReason)>, SettleError> {
+        self.statement(|tables| {
+            rejected.retain(|(order, _)| !tables.orders.contains_key(&order.order.id));
+            for (order, _) in &rejected {
+                tables.record(order, OrderStatus::Rejected);
+            }
+            rejected
+        })
+        .await
+    }
+
+    async fn find_known(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
+        let ids = ids.iter().copied().map(ReservationId);
+        self.statement(|tables| ids.filter(|id| tables.orders.contains_key(id)).collect()).await
+    }
+
+    async fn find_holders(&self, orders: &[SettleOrder]) -> Result<Vec<HolderRow>, SettleError> {
+        self.statement(|tables| {
+            let product = tables.sale.product;
+            let holders = orders.iter().filter_map(|order| tables.holder_of(order.order.user));
+            holders.map(|row| HolderRow { product, order: row.order }).collect()
+        })
+        .await
+    }
+
+    async fn take_stock(&self, changes: &[StockChange]) -> Result<Vec<StockTaken>, SettleError> {
+        let unguarded = self.port.is(Mutant::NoGuard);
+        self.statement(|tables| {
+            let sale = &mut tables.sale;
+            let mut taken = Vec::new();
+            for change in changes {
+                if change.units > sale.stock && !unguarded {
+                    continue;
+                }
+                sale.stock -= change.units;
+                sale.effect_seq += change.effects;
+                sale.version += 1;
+                let (stock, version) = (sale.stock, sale.version);
+                taken.push(StockTaken { product: sale.product, stock, version });
+            }
+            taken
+        })
+        .await
+    }
+
+    async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
+        self.statement(|tables| tables.effects.extend(effects)).await
+    }
+}
+
+/// Statements of their own: each sees what is committed when it runs.
+impl EffectsLog for Port {
+    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, SettleError> {
+        self.pause().await;
+        Ok(self.world(|world| world.database.committed.effects_after(after)))
+    }
+}
+
+/// A gatekeeper's connection.
+pub(crate) struct Connection {
+    port: Port,
+    /// The epoch it raised last, and what it would have seen then.
+    raised: Mutex<Option<Tables>>,
+}
+
+impl Connection {
+    pub(crate) fn new(port: Port) -> Self {
+        Self { port, raised: Mutex::default() }
+    }
+}
+
+impl Books for Connection {
+    type Snapshot<'a> = Snapshot;
+
+    async fn raise_epoch(&self, _: ProductId) -> Result<Epoch, SettleError> {
+        loop {
+            self.port.pause().await;
+            let raised = self.port.world(|world| {
+                // An update of a row somebody locked waits.
+                let database = &mut world.database;
+                database.locked_by.is_none().then(|| {
+                    database.committed.sale.epoch.0 += 1;
+                    database.committed.clone()
+                })
+            });
+            let Some(tables) = raised else { continue };
+            let epoch = tables.sale.epoch;
+            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
+            return Ok(epoch);
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<Snapshot, SettleError> {
+        self.port.pause().await;
+        let raised = self.raised.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let mut tables = self.port.world(|world| world.database.committed.clone());
+        if let Some(raised) = raised {
+            if self.port.is(Mutant::SnapshotBeforeClaim) {
+                tables = raised;
+            } else if self.port.is(Mutant::NoEpochCheck) {
+                tables.sale.epoch = raised.sale.epoch;
+            }
+        }
+        Ok(Snapshot { port: self.port.clone(), tables })
+    }
+}
+
+/// One view of everything committed when it was taken.
+pub(crate) struct Snapshot {
+    port: Port,
+    tables: Tables,
+}
+
+impl EffectsLog for Snapshot {
+    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, SettleError> {
+        self.port.pause().await;
+        if self.port.is(Mutant::NoReplay) {
+            return Ok(Vec::new());
+        }
+        Ok(self.tables.effects_after(after))
+    }
+}
+
+impl SaleBooks for Snapshot {
+    async fn find_sale(&self, _: ProductId) -> Result<Sale, SettleError> {
+        self.port.pause().await;
+        Ok(self.tables.sale.clone())
+    }
+
+    async fn sum_held(&self, _: ProductId) -> Result<i64, SettleError> {
+        self.port.pause().await;
+        Ok(self.tables.units_held())
+    }
+
+    fn holders_after(
+        &self,
+        _: ProductId,
+        epoch: Epoch,
+        seq: Seq,
+    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send {
+        let mut holders = self.tables.holders_after(epoch, seq);
+        if self.port.is(Mutant::NoAdopt) {
+            holders.clear();
+        }
+        stream::iter(holders.into_iter().map(Ok))
+    }
+}
