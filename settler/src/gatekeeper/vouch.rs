@@ -92,6 +92,7 @@ impl Voucher {
         let Some(memory) = self.begin(product, epoch).await? else {
             return Ok(Vouched::Outrun);
         };
+        service::kill_point::pass("gatekeeper.claimed");
         let snapshot = client
             .build_transaction()
             .isolation_level(IsolationLevel::RepeatableRead)
@@ -118,6 +119,7 @@ impl Voucher {
         let Some((adopted, seq)) = self.adopt_holders(&snapshot, &sale, lost).await? else {
             return Ok(Vouched::Outrun);
         };
+        service::kill_point::pass("gatekeeper.adopted");
         if self.open(&sale, node, seq).await? {
             Ok(Vouched::Opened { epoch, adopted })
         } else {

@@ -115,7 +115,9 @@ pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled
         confirm_first(&transaction, &orders, &products).await?
     };
     let reports = record_changes(&transaction, &outcome, &products).await?;
+    service::kill_point::pass("settler.inserted");
     transaction.commit().await?;
+    service::kill_point::pass("settler.committed");
     Ok(Settled {
         confirmed: outcome.confirmed.len(),
         rejected: outcome.rejected.len(),
