@@ -10,8 +10,8 @@ use stack::{Stack, StackOptions};
 
 use super::shop::{Plan, Shop};
 use super::{
-    NO_RELAY, NO_SWEEPER, accepted, env, metric, outbox_length, redis, reservation, wait_quiet,
-    wait_settled,
+    NO_RELAY, NO_SWEEPER, accepted, env, logged, metric, outbox_length, redis, reservation,
+    wait_quiet, wait_settled,
 };
 use crate::buyer::{Ledger, buy, get};
 use crate::crowd::Crowd;
@@ -187,6 +187,8 @@ async fn lost_confirms_delay_a_202_no_longer_than_the_timeout_and_copies_settle_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_loses_nothing_and_buyers_are_shed_before_reserving() {
     const OUTBOX_MAX: usize = 30;
+    /// The backoff grows to 2 s; without one there would be several a second more.
+    const REFUSALS_MAX: usize = 16;
     let env = env(&[("EDGE_OUTBOX_MAX", &OUTBOX_MAX.to_string()), NO_SWEEPER]);
     let options = StackOptions { edges: 1, env, ..StackOptions::default() };
     let stack = Stack::start(options).await.unwrap();
@@ -199,6 +201,8 @@ async fn a_full_queue_loses_nothing_and_buyers_are_shed_before_reserving() {
     assert!(told.ids.len() > OUTBOX_MAX && told.ids.len() < 100, "{}", told.ids.len());
     assert!(!told.shed.is_empty(), "nobody was turned away");
     told.assert_shed_before_reserving(&stack).await;
+    let refusals = logged(&stack, "edge-1", "not taken: nacked");
+    assert!((1..REFUSALS_MAX).contains(&refusals), "published {refusals} times in vain");
     stack.rabbitmqctl(&["clear_policy", "short"]).await.unwrap();
     stack.resume("settler-1").await.unwrap();
     wait_settled(&ledger, &told.ids).await;
