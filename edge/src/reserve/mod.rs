@@ -38,8 +38,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// Longest wait for company.
     pub linger_max: Duration,
-    /// Requests of one product that wait for a call, besides the batch under way. At 50,000 a second
-    /// more than the longest wait's worth would only be told 503 later.
+    /// Requests of one product that wait for a call, besides the batch under way. At 50,000 a
+    /// second more than the longest wait's worth would only be told 503 later.
     pub waiting_max: usize,
     /// Outbox entries from which on nothing more is reserved.
     pub outbox_max: u32,

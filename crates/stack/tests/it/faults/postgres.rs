@@ -8,8 +8,8 @@ use super::{accepted, logged, wait_quiet, wait_settled};
 use crate::buyer::Ledger;
 use crate::crowd::Crowd;
 
-/// The failure model says 60 s; nothing happens in the later ones that did not in the first, as every
-/// timeout and backoff involved is shorter.
+/// The failure model says 60 s; nothing happens in the later ones that did not in the first, as
+/// every timeout and backoff involved is shorter.
 const AWAY: Duration = Duration::from_secs(20);
 /// How long another session locks the product: four statement timeouts.
 const LOCKED: Duration = Duration::from_secs(20);

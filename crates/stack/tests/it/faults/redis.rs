@@ -59,7 +59,7 @@ async fn redis_killed_over_a_backlog_loses_nothing_and_is_open_again_within_two_
     shop.close().await;
 }
 
-/// Bytes of the newest incremental append-only file, or its path.
+/// The newest incremental append-only file.
 fn newest_file(folder: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max().unwrap()
@@ -169,8 +169,8 @@ async fn flushed_scripts_are_loaded_again_and_no_buyer_notices() {
 /// How long Redis is frozen.
 const FROZEN: Duration = Duration::from_secs(5);
 
-/// F20: Redis is frozen for 5 s. Calls that reach it after the thaw, when their buyers have long been
-/// told that nobody knows, reserve nothing; all who were told anything else agree with it.
+/// F20: Redis is frozen for 5 s. Calls that reach it after the thaw, when their buyers have long
+/// been told that nobody knows, reserve nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thawed_redis_reserves_nothing_for_calls_that_are_past_their_deadline() {
     let (stack, ledger) = selling().await;

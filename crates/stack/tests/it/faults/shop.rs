@@ -8,7 +8,8 @@ use stack::{Server, Stack, StackOptions};
 pub(super) struct Links {
     pub(super) redis: Proxy,
     pub(super) amqp: Proxy,
-    pub(super) database: Proxy,
+    /// Kept: dropped, it would end every connection through it.
+    _database: Proxy,
 }
 
 impl Links {
@@ -26,7 +27,7 @@ impl Links {
             env: super::env(env),
             ..StackOptions::default()
         };
-        (Self { redis, amqp, database }, options)
+        (Self { redis, amqp, _database: database }, options)
     }
 }
 
