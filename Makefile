@@ -1,8 +1,8 @@
 # One line a target; `make` alone lists them.
 .PHONY: help run reset doctor test bench chaos loadtest
 .DEFAULT_GOAL := help
-# Tests run what was built with TLS; clippy and docs see what was built without.
-TLS := --features edge/tls,settler/tls,stack/tls
+# Tests run what was built with TLS and kill points; clippy and docs see what was built without.
+TEST_FEATURES := --features edge/tls,settler/tls,stack/tls,edge/kill-points,settler/kill-points,stack/kill-points
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,10 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
-	cargo build --workspace --locked $(TLS)
+	cargo build --workspace --locked $(TEST_FEATURES)
 	target/debug/stack install --tests
-	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked $(TLS); \
-	else cargo test --workspace --locked $(TLS) --lib --bins --tests -- --test-threads=2; fi
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked $(TEST_FEATURES); \
+	else cargo test --workspace --locked $(TEST_FEATURES) --lib --bins --tests -- --test-threads=2; fi
 
 bench: ## Criterion benches
 	cargo build --release --locked -p stack -p edge -p settler

@@ -161,6 +161,7 @@ fn limits(settings: &ReserveSettings) -> Limits {
         batch_max: usize::from(settings.batch_max),
         // A batch of one has nothing to wait for.
         linger_max: if settings.batch_max == 1 { Duration::ZERO } else { settings.linger_ms_max },
+        waiting_max: settings.waiting_max as usize,
         outbox_max: settings.outbox_max,
         buy_timeout: settings.buy_timeout_ms,
         confirm_timeout: settings.confirm_timeout_ms,

@@ -85,6 +85,11 @@ pub struct ReserveSettings {
     #[arg(long, env = "EDGE_OUTBOX_MAX", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub outbox_max: u32,
+    /// Requests of one product that may wait, as for a sale that is closed, besides the batch under
+    /// way; more are turned away at once
+    #[arg(long, env = "EDGE_WAITING_MAX", default_value_t = 16_384,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub waiting_max: u32,
     /// Connections to Redis at most
     #[arg(long, env = "EDGE_REDIS_CONNECTIONS", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(1..=256))]

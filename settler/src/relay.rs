@@ -166,6 +166,7 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
         entries: &[OrderBatch],
     ) -> Result<(), RelayError> {
         self.publisher.publish_confirmed(&order_message::encode(entries)).await?;
+        service::kill_point::pass("relay.confirmed");
         let mut delete = redis::cmd("XDEL");
         delete.arg(keys::outbox(product));
         for entry in entries {

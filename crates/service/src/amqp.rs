@@ -35,6 +35,8 @@ pub struct Topology {
     pub dead_exchange: &'static str,
     /// Quorum queue bound to that by its own name.
     pub dead_queue: &'static str,
+    /// Messages the work queue holds before it refuses more.
+    pub length_max: i64,
     /// Deliveries after which the broker itself gives up on a message.
     pub delivery_limit: i64,
 }
@@ -140,6 +142,7 @@ async fn declare(
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     // At-least-once dead-lettering needs it; a full queue then refuses instead of dropping.
     arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(topology.length_max));
     arguments.insert("x-delivery-limit".into(), limit);
     declare_queue(channel, topology.queue, arguments).await?;
     tokio::time::sleep(settles).await;

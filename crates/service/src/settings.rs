@@ -72,6 +72,12 @@ pub fn parse_ms(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The folder that arms kill points; see [`crate::kill_point`].
+#[cfg(feature = "kill-points")]
+pub(crate) fn kill_points_folder() -> Option<std::path::PathBuf> {
+    std::env::var_os("KILL_POINTS").map(Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,8 @@ mod loadtest;
 mod options;
 mod process;
 mod programs;
+pub mod proxy;
+mod rabbitmqctl;
 mod requirements;
 mod servers;
 mod signal;

@@ -280,6 +280,11 @@ impl Stack {
         })
     }
 
+    /// What a process is told on top of the stack's own environment.
+    pub(crate) fn environment_of(&self, name: &str) -> anyhow::Result<&[(String, String)]> {
+        Ok(&self.find(name)?.spec.env)
+    }
+
     pub(crate) fn write_secret(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         self.shared.dir.write_secret(name, bytes)
     }

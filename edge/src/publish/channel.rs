@@ -13,6 +13,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
 use service::amqp::{self, Topology};
+use service::backoff::Backoff;
 use uuid::Uuid;
 
 use super::pending::{Message, Pending, takes_more};
@@ -27,6 +28,7 @@ const TOPOLOGY: Topology = Topology {
     routing_key: topology::ROUTING_KEY,
     dead_exchange: topology::DEAD_EXCHANGE,
     dead_queue: topology::DEAD_QUEUE,
+    length_max: topology::QUEUE_LENGTH_MAX,
     delivery_limit: topology::DELIVERY_LIMIT,
 };
 
@@ -63,6 +65,7 @@ impl Publisher {
         &mut self,
         mut open: Open,
         pending: &mut Pending,
+        backoff: &mut Backoff,
     ) -> Result<(), ChannelError> {
         let mut confirms: VecDeque<PublisherConfirm> = VecDeque::new();
         for message in pending.iter() {
@@ -80,6 +83,8 @@ impl Publisher {
                 confirmation = oldest(&mut confirms), if !confirms.is_empty() => {
                     confirms.pop_front();
                     accept(&confirmation?)?;
+                    // Not earlier: a broker that refuses everything takes connections, too.
+                    backoff.reset();
                     if let Some(message) = pending.pop() {
                         for waiter in message.waiters {
                             let _ = waiter.send(());

@@ -98,9 +98,8 @@ impl Publisher {
                     if !std::mem::replace(&mut announced, true) {
                         service::telemetry::announce_connected("RabbitMQ");
                     }
-                    backoff.reset();
                     let ended = tokio::select! {
-                        ended = self.publish_all(open, &mut pending) => ended,
+                        ended = self.publish_all(open, &mut pending, &mut backoff) => ended,
                         () = give_up.cancelled() => break,
                     };
                     self.set_broker_up(false);

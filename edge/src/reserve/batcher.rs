@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
+use service::kill_point;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
 use tokio::sync::mpsc;
 
@@ -145,6 +146,7 @@ impl Batcher {
             reserved_at_ms: decided.redis_ms,
             orders,
         };
+        kill_point::pass("edge.reserved");
         let confirmed = self.publish.submit(batch, traced);
         let confirm_timeout = self.limits.confirm_timeout;
         let tell = move || {
@@ -158,6 +160,7 @@ impl Batcher {
                 tokio::spawn(async move {
                     // Late or unknown: the outbox holds the order, so the promise stands.
                     let _ = tokio::time::timeout(confirm_timeout, confirmed).await;
+                    kill_point::pass("edge.confirmed");
                     tell();
                 });
             }

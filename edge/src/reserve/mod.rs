@@ -27,10 +27,6 @@ pub use clock::RedisClock;
 
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
 
-/// Requests waiting for one product: at 50,000 a second more than the longest wait's worth would
-/// only be told 503 later.
-const WAITING_MAX: usize = 16_384;
-
 /// The script every connection of the pool should preload.
 pub fn script() -> LoadedScript {
     LoadedScript::new(RESERVE)
@@ -43,6 +39,9 @@ pub struct Limits {
     pub batch_max: usize,
     /// Longest wait for company.
     pub linger_max: Duration,
+    /// Requests of one product that wait for a call, besides the batch under way. At 50,000 a
+    /// second more than the longest wait's worth would only be told 503 later.
+    pub waiting_max: usize,
     /// Outbox entries from which on nothing more is reserved.
     pub outbox_max: u32,
     /// Longest wait for a reservation.
@@ -162,7 +161,7 @@ impl Reserver {
         if let Some(batcher) = batchers.get(&product) {
             return batcher.clone();
         }
-        let (sender, inbox) = mpsc::channel(WAITING_MAX);
+        let (sender, inbox) = mpsc::channel(self.0.limits.waiting_max);
         let mut more = HashMap::clone(&batchers);
         more.insert(product, sender.clone());
         self.0.batchers.store(Arc::new(more));

@@ -20,7 +20,14 @@ pub(crate) struct Sale {
 
 impl Sale {
     pub(crate) async fn start() -> Self {
-        let options = StackOptions { edges: 1, ..StackOptions::default() };
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with more environment.
+    pub(crate) async fn start_with(env: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env = env.iter().map(own).collect();
+        let options = StackOptions { edges: 1, env, ..StackOptions::default() };
         let stack = Stack::start(options).await.unwrap();
         let client = redis::Client::open(stack.redis_url()).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
@@ -35,6 +42,13 @@ impl Sale {
         let mut redis = self.redis.clone();
         let mut get = redis::cmd("HGET");
         get.arg("sale:{1}").arg("available").query_async(&mut redis).await.unwrap()
+    }
+
+    /// Takes the vouch away: the sale is closed until a settler vouches again.
+    pub(crate) async fn close(&self) {
+        let mut redis = self.redis.clone();
+        let mut delete = redis::cmd("HDEL");
+        delete.arg("sale:{1}").arg("vouch").exec_async(&mut redis).await.unwrap();
     }
 
     /// One number from PostgreSQL.

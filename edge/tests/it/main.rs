@@ -4,5 +4,6 @@
 mod bad_input;
 mod fixture;
 mod life;
+mod parking;
 mod raw;
 mod socket;

@@ -27,6 +27,7 @@ pub const TOPOLOGY: Topology = Topology {
     routing_key: topology::ROUTING_KEY,
     dead_exchange: topology::DEAD_EXCHANGE,
     dead_queue: topology::DEAD_QUEUE,
+    length_max: topology::QUEUE_LENGTH_MAX,
     delivery_limit: topology::DELIVERY_LIMIT,
 };
 

@@ -14,7 +14,7 @@ use crate::redis_reply::{RedisStepError, texts};
 /// Sales read from Redis in one pipeline.
 const SALES_PER_PIPELINE: usize = 256;
 /// Fields of `sale:{P}` the comparison needs.
-const FIELDS: [&str; 3] = [keys::SALE_VOUCH_FIELD, "applied", "version"];
+const FIELDS: [&str; 4] = [keys::SALE_VOUCH_FIELD, "applied", "version", "epoch"];
 
 /// What one comparison asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,15 @@ pub enum Step {
 }
 
 /// Compares a sale with the fields [`FIELDS`] of its hash.
-pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 3]) -> Step {
-    let [vouch, applied, version] = fields;
+pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 4]) -> Step {
+    let [vouch, applied, version, epoch] = fields;
     let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
     let (Some(applied), Some(version)) = (number(applied), number(version)) else {
         return Step::Vouch { blank: applied.is_none() };
     };
-    if vouch.as_deref() != Some(node.replid.as_str()) {
+    // An older epoch: another node was vouched for since, and this one came back as it was.
+    let is_current = number(epoch).is_some_and(|epoch| epoch >= sale.epoch.0);
+    if vouch.as_deref() != Some(node.replid.as_str()) || !is_current {
         Step::Vouch { blank: false }
     } else if applied < sale.effect_seq || version < sale.version {
         Step::Tell { applied }
@@ -66,7 +68,7 @@ pub async fn compare_all(
         }
         let replies = redis.query_pipeline(&pipeline).await?;
         for (sale, reply) in chunk.iter().zip(replies) {
-            steps.push(compare(sale, node, &texts::<3>(reply)?));
+            steps.push(compare(sale, node, &texts::<4>(reply)?));
         }
     }
     Ok(steps)
@@ -116,9 +118,19 @@ mod tests {
     }
 
     fn step(vouch: Option<&str>, applied: Option<&str>, version: Option<&str>) -> Step {
+        step_in_epoch(vouch, applied, version, "1")
+    }
+
+    fn step_in_epoch(
+        vouch: Option<&str>,
+        applied: Option<&str>,
+        version: Option<&str>,
+        epoch: &str,
+    ) -> Step {
         let node = Node { replid: "abc".into() };
         let own = |field: Option<&str>| field.map(str::to_owned);
-        compare(&sale(3, 7), &node, &[own(vouch), own(applied), own(version)])
+        let fields = [own(vouch), own(applied), own(version), Some(epoch.to_owned())];
+        compare(&sale(3, 7), &node, &fields)
     }
 
     #[test]
@@ -127,6 +139,13 @@ mod tests {
         assert_eq!(step(Some("old"), Some("3"), Some("7")), Step::Vouch { blank: false });
         assert_eq!(step(None, Some("3"), Some("7")), Step::Vouch { blank: false });
         assert_eq!(step(None, None, None), Step::Vouch { blank: true });
+    }
+
+    #[test]
+    fn a_node_that_comes_back_with_an_old_vouch_of_its_own_is_vouched_for_again() {
+        let step = |epoch| step_in_epoch(Some("abc"), Some("3"), Some("7"), epoch);
+        assert_eq!(step("0"), Step::Vouch { blank: false });
+        assert_eq!(step("1"), Step::Nothing);
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl<R: RedisCalls> Voucher<R> {
         let Some(memory) = self.begin(product, epoch).await? else {
             return Ok(Vouched::Outrun);
         };
+        service::kill_point::pass("gatekeeper.claimed");
         let snapshot = books.snapshot().await?;
         let sale = snapshot.find_sale(product).await?;
         if sale.epoch != epoch {
@@ -143,6 +144,7 @@ impl<R: RedisCalls> Voucher<R> {
         let Some((adopted, seq)) = self.adopt_holders(lost, &sale).await? else {
             return Ok(Vouched::Outrun);
         };
+        service::kill_point::pass("gatekeeper.adopted");
         if self.open(&sale, node, seq).await? {
             Ok(Vouched::Opened { epoch, adopted })
         } else {

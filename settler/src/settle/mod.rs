@@ -108,7 +108,9 @@ pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled
     let mut client = pool.get().await?;
     let transaction = client.transaction().await?;
     let settled = record_batch(&transaction, &orders).await?;
+    service::kill_point::pass("settler.inserted");
     transaction.commit().await?;
+    service::kill_point::pass("settler.committed");
     Ok(settled)
 }
 

@@ -52,6 +52,7 @@ async fn first_dead_letter(channel: &Channel) -> BasicGetMessage {
     }
 }
 
+/// F12: one poisonous message among fifty.
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_and_good_orders_are_settled() {
     let (servers, channel) = settling(100).await;
@@ -120,6 +121,41 @@ async fn a_settler_killed_with_orders_in_the_queue_settles_each_once() {
     })
     .await;
     assert_eq!(servers.number("SELECT stock FROM products").await, 500);
+    servers.assert_ledger_adds_up().await;
+    servers.stack.shutdown().await;
+}
+
+/// F12: the settler is killed six times while it holds a hundred good messages. The broker counts
+/// each as a delivery; none of them may be taken for poison.
+#[tokio::test]
+async fn good_messages_outlive_six_settlers_that_were_killed_holding_them() {
+    let (servers, channel) = settling(1_000).await;
+    let mut blocker = servers.pool.get().await.unwrap();
+    let lock = blocker.transaction().await.unwrap();
+    lock.execute("SELECT 1 FROM products WHERE id = 1 FOR UPDATE", &[]).await.unwrap();
+    for n in 1..=100_u32 {
+        let orders = [order(u128::from(n), i64::from(n), i64::from(n))];
+        publish(&channel, &order_message::encode([&batch(1, &orders)])).await;
+    }
+    for _ in 0..6 {
+        // Nothing waits for a consumer: the settler holds all of them.
+        wait_until("the settler holds the messages", || async {
+            service::amqp::depth(&channel, topology::QUEUE).await.unwrap() == 0
+        })
+        .await;
+        servers.stack.kill("settler-1", "KILL").await.unwrap();
+        wait_until("they are back in the queue", || async {
+            service::amqp::depth(&channel, topology::QUEUE).await.unwrap() == 100
+        })
+        .await;
+    }
+    lock.rollback().await.unwrap();
+    wait_until("100 orders are settled", || async {
+        servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 100
+    })
+    .await;
+    let dead = service::amqp::depth(&channel, topology::DEAD_QUEUE).await.unwrap();
+    assert_eq!(dead, 0, "a good order is among the dead letters");
     servers.assert_ledger_adds_up().await;
     servers.stack.shutdown().await;
 }

@@ -15,5 +15,9 @@ pub const DEAD_EXCHANGE: &str = "orders.dead";
 pub const DEAD_QUEUE: &str = "orders.dead";
 /// A far backstop only: good messages held by a crashing consumer count as delivered each time.
 pub const DELIVERY_LIMIT: i64 = 1_000_000;
+/// Messages the orders queue holds at most; a publish beyond is refused. While nothing is settled
+/// the queue fills, then the outbox, then buyers are turned away: some five minutes at 300 messages
+/// a second, and some hundred MB on the broker's disk, before its own alarms would stop everybody.
+pub const QUEUE_LENGTH_MAX: i64 = 100_000;
 /// Header of a dead letter that says why it was refused.
 pub const DEAD_REASON_HEADER: &str = "x-dead-reason";

@@ -1,7 +1,7 @@
 //! Buyers as the system meets them: over HTTP through nginx, over WebSocket, and what PostgreSQL
 //! says of them afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -92,6 +92,13 @@ impl Ledger {
         let query = "SELECT id::text, status FROM orders";
         let rows = self.0.query(query, &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// Users with a confirmed order of product 1.
+    pub(crate) async fn owners(&self) -> BTreeSet<u64> {
+        let query = "SELECT user_id FROM orders WHERE status = 'confirmed'";
+        let rows = self.0.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| u64::try_from(row.get::<_, i64>(0)).unwrap()).collect()
     }
 
     /// I1, I2 and I5: units add up, stock is not negative, nobody holds two orders.

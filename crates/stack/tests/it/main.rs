@@ -6,6 +6,7 @@ mod buyer;
 mod command_line;
 mod compose;
 mod crash;
+mod crowd;
 mod dockerfile;
 mod documents;
 mod faults;

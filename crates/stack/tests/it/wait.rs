@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use stack::{Stack, State};
+
 /// How long a condition may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -15,4 +17,12 @@ pub(crate) async fn wait_until<F: Future<Output = bool>>(
         assert!(started.elapsed() < DEADLINE, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until a process that died runs again.
+pub(crate) async fn wait_running(stack: &Stack, name: &str) {
+    wait_until(&format!("{name} runs again"), || async {
+        stack.status().processes.iter().any(|p| p.name == *name && p.state == State::Running)
+    })
+    .await;
 }
