@@ -11,11 +11,13 @@ COPY Cargo.toml Cargo.lock ./
 COPY crates/chaos/Cargo.toml crates/chaos/
 COPY crates/domain/Cargo.toml crates/domain/
 COPY crates/service/Cargo.toml crates/service/
+COPY crates/simulator/Cargo.toml crates/simulator/
 COPY crates/stack/Cargo.toml crates/stack/
 COPY edge/Cargo.toml edge/
 COPY settler/Cargo.toml settler/
 COPY perf/benches perf/benches
-RUN for crate in crates/chaos crates/domain crates/service crates/stack edge settler; do \
+RUN for crate in crates/chaos crates/domain crates/service crates/simulator crates/stack \
+        edge settler; do \
         mkdir -p "$crate/src" && touch "$crate/src/lib.rs" \
         && echo 'fn main() {}' > "$crate/src/main.rs"; \
     done \

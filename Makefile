@@ -1,5 +1,5 @@
 # One line a target; `make` alone lists them.
-.PHONY: help run reset doctor test bench chaos loadtest
+.PHONY: help run reset doctor test bench chaos simulate loadtest
 .DEFAULT_GOAL := help
 # Tests run what was built with TLS and kill points; clippy and docs see what was built without.
 TEST_FEATURES := --features edge/tls,settler/tls,stack/tls,edge/kill-points,settler/kill-points,stack/kill-points
@@ -37,6 +37,9 @@ chaos: ## Sell while everything is killed, then check every invariant (CHAOS_SEC
 	@cargo build --release --locked -p stack -p edge -p settler -p chaos
 	@target/release/stack install
 	@target/release/chaos
+
+simulate: ## The protocol over models of every server, thousands of seeded schedules (RUNS, SEED)
+	@cargo run --release --locked --quiet -p simulator
 
 loadtest: ## k6: 100 virtual users for 10 s against the running stack, then check PostgreSQL
 	@cargo build --release --locked --quiet -p stack

@@ -166,6 +166,7 @@ impl Ledger for Transaction {
         &self,
         _: &[SettleOrder],
     ) -> Result<HashMap<ProductId, LockedProduct>, SettleError> {
+        let early = self.port.world(|world| world.database.committed.sale.clone());
         loop {
             self.port.pause().await;
             let locked = self.port.world(|world| {
@@ -176,7 +177,11 @@ impl Ledger for Transaction {
                 free.then(|| world.database.committed.clone())
             });
             let Some(tables) = locked else { continue };
-            let Sale { product, stock, epoch, effect_seq, .. } = tables.sale;
+            let mut sale = &tables.sale;
+            if self.port.is(Mutant::StaleStock) {
+                sale = &early;
+            }
+            let Sale { product, stock, epoch, effect_seq, .. } = *sale;
             *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
             return Ok([(product, LockedProduct { stock, epoch, effect_seq })].into());
         }
@@ -230,7 +235,7 @@ impl Ledger for Transaction {
     }
 
     async fn take_stock(&self, changes: &[StockChange]) -> Result<Vec<StockTaken>, SettleError> {
-        let unguarded = self.port.is(Mutant::NoGuard);
+        let unguarded = self.port.is(Mutant::StaleStock);
         self.statement(|tables| {
             let sale = &mut tables.sale;
             let mut taken = Vec::new();
@@ -250,7 +255,14 @@ impl Ledger for Transaction {
     }
 
     async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
-        self.statement(|tables| tables.effects.extend(effects)).await
+        self.statement(|tables| {
+            if effects.iter().any(|effect| tables.effects.iter().any(|old| old.n == effect.n)) {
+                return Err(SettleError::Transient("an effect of this number exists".into()));
+            }
+            tables.effects.extend(effects);
+            Ok(())
+        })
+        .await?
     }
 }
 
@@ -265,8 +277,14 @@ impl EffectsLog for Port {
 /// A gatekeeper's connection.
 pub(crate) struct Connection {
     port: Port,
-    /// The epoch it raised last, and what it would have seen then.
-    raised: Mutex<Option<Tables>>,
+    /// What it did last; for mutants.
+    raised: Mutex<Option<Raised>>,
+}
+
+/// An epoch, and what was committed before it was raised.
+struct Raised {
+    epoch: Epoch,
+    early: Tables,
 }
 
 impl Connection {
@@ -279,6 +297,7 @@ impl Books for Connection {
     type Snapshot<'a> = Snapshot;
 
     async fn raise_epoch(&self, _: ProductId) -> Result<Epoch, SettleError> {
+        let early = self.port.world(|world| world.database.committed.clone());
         loop {
             self.port.pause().await;
             let raised = self.port.world(|world| {
@@ -286,12 +305,12 @@ impl Books for Connection {
                 let database = &mut world.database;
                 database.locked_by.is_none().then(|| {
                     database.committed.sale.epoch.0 += 1;
-                    database.committed.clone()
+                    database.committed.sale.epoch
                 })
             });
-            let Some(tables) = raised else { continue };
-            let epoch = tables.sale.epoch;
-            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
+            let Some(epoch) = raised else { continue };
+            let raised = Raised { epoch, early };
+            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
             return Ok(epoch);
         }
     }
@@ -301,10 +320,11 @@ impl Books for Connection {
         let raised = self.raised.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut tables = self.port.world(|world| world.database.committed.clone());
         if let Some(raised) = raised {
-            if self.port.is(Mutant::SnapshotBeforeClaim) {
-                tables = raised;
-            } else if self.port.is(Mutant::NoEpochCheck) {
-                tables.sale.epoch = raised.sale.epoch;
+            if self.port.is(Mutant::SnapshotBeforeEpoch) {
+                tables = raised.early;
+            }
+            if self.port.is(Mutant::SnapshotBeforeEpoch) || self.port.is(Mutant::NoEpochCheck) {
+                tables.sale.epoch = raised.epoch;
             }
         }
         Ok(Snapshot { port: self.port.clone(), tables })

@@ -99,6 +99,12 @@ fn try_mutants(cli: &Cli, seed: u64) -> anyhow::Result<bool> {
             }
         }
     }
+    say("taken out alone these change nothing, as another line of defence stands behind each:");
+    for mutant in Mutant::SECOND_LINE {
+        let simulation = Simulation::new(Some(*mutant))?;
+        let broken = (0..cli.runs).filter(|n| simulation.run(seed.wrapping_add(*n)).is_err());
+        say(&format!("  {:<55} {:>5} of {} runs", mutant.name(), broken.count(), cli.runs));
+    }
     Ok(all_noticed)
 }
 

@@ -235,7 +235,7 @@ impl RedisCalls for Port {
             && self.world(|world| world.hold_back(self.process, script, &args))
         {
             // As the script would: every effect of the call is applied.
-            let last = args.iter().skip(11).step_by(6).last();
+            let last = args.iter().skip(11).step_by(6).next_back();
             let applied = last.and_then(|n| n.parse().ok()).unwrap_or(0);
             return Ok(Value::Array(vec![Value::Int(0), Value::Int(applied)]));
         }

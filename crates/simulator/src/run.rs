@@ -161,6 +161,7 @@ impl Run {
                 self.tally.faults += 1;
                 self.break_something();
             }
+            self.break_while_closed();
             self.step()?;
         }
         self.heal();
@@ -232,6 +233,19 @@ impl Run {
                 let restarted = self.dice.bool();
                 self.world(|world| world.redis.fail_back(restarted));
             }
+        }
+    }
+
+    /// The moments between claiming a node and opening it are few, so they are sought out.
+    fn break_while_closed(&mut self) {
+        let closed = self.world(|world| {
+            let forgets = world.weather == Weather::RedisForgets;
+            forgets && !world.redis.is_open(world.redis.primary)
+        });
+        if closed && self.dice.u32(..FAULT_EVERY) == 0 {
+            self.tally.faults += 1;
+            let writes = self.dice.usize(..4);
+            self.world(|world| world.redis.restart(writes));
         }
     }
 
@@ -313,6 +327,7 @@ impl Run {
                 && world.told.unconfirmed.values().all(|batches| *batches == 0)
                 && world.redis.is_open(primary)
                 && world.redis.outbox(primary) == 0
+                && agree("epoch", sale.epoch.0)
                 && agree("applied", sale.effect_seq)
                 && agree("version", sale.version)
         })

@@ -20,6 +20,9 @@ struct User {
     unknown: bool,
     /// Two answers name two reservations.
     contradicted: bool,
+    presses: u32,
+    /// Pressed once and was told of an earlier order.
+    told_of_none: bool,
 }
 
 /// Everything everybody was told.
@@ -38,18 +41,26 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn asked(&mut self, user: i64) {
         self.attempts += 1;
+        let known = self.users.entry(user).or_default();
+        known.presses += 1;
         // Until an answer comes, an edge may die with it.
-        self.users.entry(user).or_default().unknown = true;
+        known.unknown = true;
     }
 
     pub(crate) fn accepted(&mut self, user: i64, id: ReservationId) {
         self.accepted += 1;
         self.sold_out_in_a_row = 0;
-        self.owns(user, id);
+        self.note(user, id);
         self.users.entry(user).or_default().accepted = true;
     }
 
     pub(crate) fn owns(&mut self, user: i64, id: ReservationId) {
+        let known = self.users.entry(user).or_default();
+        known.told_of_none |= known.presses == 1;
+        self.note(user, id);
+    }
+
+    fn note(&mut self, user: i64, id: ReservationId) {
         let known = self.users.entry(user).or_default();
         known.contradicted |= known.owns.is_some_and(|before| before != id);
         known.owns = Some(id);
@@ -100,8 +111,10 @@ impl Told {
         };
         check(!users.keys().any(|user| charged(&user)), "I12: refused, and charged")?;
         let frame = redis.frame.ok_or("I10: nothing was ever published")?;
-        let frame = (frame.stock, frame.available, frame.epoch);
-        check(frame == (sale.stock, 0, sale.epoch), "I10: the newest frame is not the truth")?;
+        let told = (frame.stock, frame.available, frame.epoch);
+        if told != (sale.stock, 0, sale.epoch) {
+            return Err(format!("I10: the newest frame, {frame:?}, is not the truth, {sale:?}"));
+        }
 
         let is_rejected = |id: &ReservationId| {
             tables.orders.get(id).is_some_and(|row| row.status == OrderStatus::Rejected)
@@ -111,6 +124,8 @@ impl Told {
         match weather {
             Weather::PartsDie => {
                 check(rejected == 0, "I7: rejected after a 202")?;
+                let invented = self.users.values().any(|user| user.told_of_none);
+                check(!invented, "a first press is told of an earlier order")?;
                 let contradicted = self.users.values().any(|user| user.contradicted);
                 check(!contradicted, "I11: a replay has another id")
             }
