@@ -10,11 +10,14 @@ use domain::{ProductId, Reserved};
 use service::kill_point;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::call::{self, Next, Outcome, Tries};
 use super::clock::RedisClock;
 use super::linger::Pace;
 use super::reply::{Decided, Reply, decode};
+use super::sold_out::{SoldOut, Watcher};
 use super::{Answer, Limits, Request, ReserveError};
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
@@ -31,12 +34,18 @@ pub(super) struct Batcher {
     pub(super) publish: PublishHandle,
     pub(super) metrics: Metrics,
     pub(super) clock: Arc<RedisClock>,
+    pub(super) sold_out: Arc<SoldOut>,
+    /// Where the watcher of a sold-out sale runs.
+    pub(super) tasks: TaskTracker,
 }
 
 impl Batcher {
     /// Runs until every sender is gone and nothing waits.
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Request>) {
         let mut pace = Pace::default();
+        // Whoever watches the sale ends with this loop.
+        let stop = CancellationToken::new();
+        let _ends = stop.clone().drop_guard();
         let batch_max = self.limits.batch_max;
         while let Some(first) = inbox.recv().await {
             let mut batch = Vec::with_capacity(batch_max.min(64));
@@ -48,21 +57,36 @@ impl Batcher {
                 take_waiting(&mut inbox, &mut batch, batch_max);
             }
             pace.note(batch.len(), Instant::now());
-            self.decide(batch).await;
+            if self.decide(batch).await && self.sold_out.begin_watching() {
+                self.tasks.spawn(self.watcher(stop.clone()).run());
+            }
         }
     }
 
-    async fn decide(&self, batch: Vec<Request>) {
+    fn watcher(&self, stop: CancellationToken) -> Watcher<RedisPool> {
+        let (redis, sold_out) = (self.redis.clone(), self.sold_out.clone());
+        Watcher { product: self.product, redis, sold_out, stop }
+    }
+
+    /// Decides a batch and answers it; whether somebody was told "sold out".
+    async fn decide(&self, batch: Vec<Request>) -> bool {
         let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
-        let Some(oldest) = batch.iter().map(|request| request.arrived).min() else { return };
+        let Some(oldest) = batch.iter().map(|request| request.arrived).min() else {
+            return false;
+        };
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 requests")]
         self.metrics.reserve_batch.observe(batch.len() as f64);
         match self.call_until(&batch, oldest + self.limits.buy_timeout).await {
-            Ok(decided) => self.answer(batch, decided),
+            Ok(decided) => {
+                let sold_out = decided.answers.contains(&Reserved::SoldOut);
+                self.answer(batch, decided);
+                sold_out
+            }
             Err(error) => {
                 for request in batch {
                     let _ = request.reply.send(Err(error));
                 }
+                false
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod call;
 mod clock;
 mod linger;
 pub mod reply;
+mod sold_out;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
 pub use clock::RedisClock;
+use sold_out::SoldOut;
 
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
 
@@ -95,6 +97,13 @@ struct Request {
 #[derive(Debug, Clone)]
 pub struct Reserver(Arc<Inner>);
 
+/// The way of one product's requests.
+#[derive(Debug, Clone)]
+struct Lane {
+    inbox: mpsc::Sender<Request>,
+    sold_out: Arc<SoldOut>,
+}
+
 #[derive(Debug)]
 struct Inner {
     redis: RedisPool,
@@ -104,7 +113,7 @@ struct Inner {
     clock: Arc<RedisClock>,
     tasks: TaskTracker,
     /// Read by every request, replaced when a product is first asked for.
-    batchers: ArcSwap<HashMap<ProductId, mpsc::Sender<Request>>>,
+    lanes: ArcSwap<HashMap<ProductId, Lane>>,
     starting: Mutex<()>,
 }
 
@@ -124,7 +133,7 @@ impl Reserver {
             metrics,
             clock: Arc::new(RedisClock::new(Instant::now())),
             tasks,
-            batchers: ArcSwap::default(),
+            lanes: ArcSwap::default(),
             starting: Mutex::new(()),
         }))
     }
@@ -143,29 +152,35 @@ impl Reserver {
         product: ProductId,
         proposal: Proposal,
     ) -> Result<Answer, ReserveError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request { proposal, arrived: Instant::now(), reply };
-        let waiting = self.0.batchers.load();
-        let sent = match waiting.get(&product) {
-            Some(batcher) => batcher.try_send(request),
-            None => self.start_batcher(product).try_send(request),
+        let arrived = Instant::now();
+        let lanes = self.0.lanes.load();
+        let lane = match lanes.get(&product) {
+            Some(lane) => lane,
+            None => &self.start_lane(product),
         };
-        sent.map_err(|_| ReserveError::Unavailable)?;
+        let Proposal { user, quantity, .. } = proposal;
+        if lane.sold_out.refuses(user, quantity, &self.0.clock, arrived) {
+            return Ok(Answer { reserved: Reserved::SoldOut, available: 0 });
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request { proposal, arrived, reply };
+        lane.inbox.try_send(request).map_err(|_| ReserveError::Unavailable)?;
         // A batcher that died may have called Redis.
         answer.await.unwrap_or(Err(ReserveError::OutcomeUnknown))
     }
 
-    fn start_batcher(&self, product: ProductId) -> mpsc::Sender<Request> {
+    fn start_lane(&self, product: ProductId) -> Lane {
         let _one_at_a_time = self.0.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let batchers = self.0.batchers.load();
-        if let Some(batcher) = batchers.get(&product) {
-            return batcher.clone();
+        let lanes = self.0.lanes.load();
+        if let Some(lane) = lanes.get(&product) {
+            return lane.clone();
         }
-        let (sender, inbox) = mpsc::channel(self.0.limits.waiting_max);
-        let mut more = HashMap::clone(&batchers);
-        more.insert(product, sender.clone());
-        self.0.batchers.store(Arc::new(more));
         let inner = &self.0;
+        let (sender, inbox) = mpsc::channel(inner.limits.waiting_max);
+        let lane = Lane { inbox: sender, sold_out: Arc::default() };
+        let mut more = HashMap::clone(&lanes);
+        more.insert(product, lane.clone());
+        inner.lanes.store(Arc::new(more));
         let batcher = batcher::Batcher {
             product,
             redis: inner.redis.clone(),
@@ -174,8 +189,10 @@ impl Reserver {
             publish: inner.publish.clone(),
             metrics: inner.metrics.clone(),
             clock: inner.clock.clone(),
+            sold_out: lane.sold_out.clone(),
+            tasks: inner.tasks.clone(),
         };
         inner.tasks.spawn(batcher.run(inbox));
-        sender
+        lane
     }
 }

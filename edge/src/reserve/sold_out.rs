@@ -1,0 +1,287 @@
+//! Sold out, told from memory: a sale without units and everybody who owns an order of it.
+//!
+//! Owns the set of owners, how it is loaded and when it is dropped; `reserve.lua` stays the only one
+//! that says "sold out" first. Invariant: nobody who may own an order is answered from memory. The
+//! set is used only while epoch, seq and last effect are those it was loaded at, and only for
+//! [`STALE_MAX`] after Redis said so last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use domain::contract::keys;
+use domain::{Epoch, ProductId, Quantity, Seq, UserId};
+use redis::Value;
+use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::RedisClock;
+
+const PROBE_SALE: &str = include_str!("../../../lua/probe_sale.lua");
+
+/// How often Redis is asked whether the sale still is sold out: units that return are sold again
+/// within this time and a round trip.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// An answer older than this is no answer: a probe was late, or Redis is away.
+const STALE_MAX: Duration = Duration::from_millis(250);
+/// Owners kept at most, 8 bytes each; of a larger sale Redis answers.
+const OWNERS_MAX: usize = 4_000_000;
+/// Until a sale that was too large is tried again: reading it costs Redis as much as keeping it.
+const TOO_LARGE_PAUSE: Duration = Duration::from_secs(60);
+/// Owners one HSCAN returns, give or take: some 200 µs of Redis time.
+const OWNERS_PER_SCAN: usize = 512;
+
+/// The codes of `probe_sale.lua`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ProbeCode {
+    SoldOut,
+    Selling,
+    Closed,
+}
+
+impl ProbeCode {
+    const ALL: [(i64, &'static str, Self); 3] = [
+        (0, "SOLD_OUT", Self::SoldOut),
+        (1, "SELLING", Self::Selling),
+        (2, "CLOSED", Self::Closed),
+    ];
+}
+
+/// A sale without units, at one moment of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    epoch: Epoch,
+    seq: Seq,
+    applied: i64,
+    limit: i64,
+    closes_at_ms: i64,
+}
+
+/// A sold-out sale as one edge knows it.
+#[derive(Debug)]
+struct Owners {
+    moment: Moment,
+    /// Sorted.
+    users: Vec<i64>,
+    loaded: Instant,
+    /// When Redis was asked last that confirmed it, ms after `loaded`.
+    confirmed_ms: AtomicU64,
+}
+
+impl Owners {
+    fn refuses(&self, user: UserId, quantity: Quantity, redis_ms: i64, now: Instant) -> bool {
+        let confirmed = Duration::from_millis(self.confirmed_ms.load(Ordering::Relaxed));
+        let ended = self.moment.closes_at_ms > 0 && redis_ms >= self.moment.closes_at_ms;
+        now.saturating_duration_since(self.loaded + confirmed) < STALE_MAX
+            && !ended
+            && quantity.units() <= self.moment.limit
+            && self.users.binary_search(&user.get()).is_err()
+    }
+
+    fn confirm(&self, asked: Instant) {
+        let ms = asked.saturating_duration_since(self.loaded).as_millis();
+        self.confirmed_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Why a sale is watched no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It is not sold out, or not as it was.
+    Changed,
+    /// It has more owners than are kept.
+    TooLarge,
+}
+
+/// What is known of one product. Empty while units may be had.
+#[derive(Debug, Default)]
+pub(super) struct SoldOut {
+    owners: ArcSwapOption<Owners>,
+    watched: AtomicBool,
+}
+
+impl SoldOut {
+    /// Whether this buyer is refused for want of stock, without asking Redis.
+    pub(super) fn refuses(
+        &self,
+        user: UserId,
+        quantity: Quantity,
+        clock: &RedisClock,
+        now: Instant,
+    ) -> bool {
+        let owners = self.owners.load();
+        let Some(owners) = owners.as_ref() else { return false };
+        // Without Redis's time nothing is known of the window.
+        clock.at(now).is_some_and(|redis_ms| owners.refuses(user, quantity, redis_ms, now))
+    }
+
+    /// Whether the caller is the one to start a [`Watcher`].
+    pub(super) fn begin_watching(&self) -> bool {
+        !self.watched.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Loads who owns what, and watches the sale until it is not sold out any more.
+pub(super) struct Watcher<R> {
+    pub(super) product: ProductId,
+    pub(super) redis: R,
+    pub(super) sold_out: Arc<SoldOut>,
+    pub(super) stop: CancellationToken,
+}
+
+impl<R: RedisCalls> Watcher<R> {
+    /// Runs until units may be had, Redis does not answer, or `stop`.
+    pub(super) async fn run(self) {
+        let script = LoadedScript::new(PROBE_SALE);
+        let watch = async {
+            let ended = self.watch(&script).await;
+            self.sold_out.owners.store(None);
+            let pause = if ended == Ok(Ended::TooLarge) { TOO_LARGE_PAUSE } else { PROBE_EVERY };
+            tokio::time::sleep(pause).await;
+        };
+        tokio::select! {
+            () = watch => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.sold_out.owners.store(None);
+        self.sold_out.watched.store(false, Ordering::Relaxed);
+    }
+
+    /// Errors carry nothing: a Redis that does not answer ends what is known of it.
+    async fn watch(&self, script: &LoadedScript) -> Result<Ended, ()> {
+        let owners = match self.load(script).await.map_err(|_| ())? {
+            Ok(owners) => Arc::new(owners),
+            Err(ended) => return Ok(ended),
+        };
+        self.sold_out.owners.store(Some(owners.clone()));
+        let mut ticks = tokio::time::interval(PROBE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let asked = Instant::now();
+            if self.probe(script).await.map_err(|_| ())? != Some(owners.moment) {
+                return Ok(Ended::Changed);
+            }
+            owners.confirm(asked);
+        }
+    }
+
+    /// Everybody who owns an order, if nothing changed while they were read.
+    async fn load(&self, script: &LoadedScript) -> Result<Result<Owners, Ended>, RedisCallError> {
+        let Some(moment) = self.probe(script).await? else { return Ok(Err(Ended::Changed)) };
+        let mut users = Vec::new();
+        let mut cursor = 0;
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(keys::buyers(self.product)).arg(cursor).arg("COUNT").arg(OWNERS_PER_SCAN);
+            let reply = self.redis.query(&scan).await?;
+            let Some(next) = read_scan(&reply, &mut users) else { return Ok(Err(Ended::Changed)) };
+            if users.len() > OWNERS_MAX {
+                return Ok(Err(Ended::TooLarge));
+            }
+            if next == 0 {
+                break;
+            }
+            cursor = next;
+        }
+        users.sort_unstable();
+        users.dedup();
+        let loaded = Instant::now();
+        if self.probe(script).await? != Some(moment) {
+            return Ok(Err(Ended::Changed));
+        }
+        Ok(Ok(Owners { moment, users, loaded, confirmed_ms: AtomicU64::new(0) }))
+    }
+
+    /// The moment a sold-out sale is in; `None` when it is not sold out, or closed.
+    async fn probe(&self, script: &LoadedScript) -> Result<Option<Moment>, RedisCallError> {
+        let command = script.command(&[&keys::sale(self.product)]);
+        Ok(read_probe(&self.redis.call(script, &command).await?))
+    }
+}
+
+fn read_probe(reply: &Value) -> Option<Moment> {
+    let numbers: [i64; 7] = redis::from_redis_value_ref::<Vec<i64>>(reply).ok()?.try_into().ok()?;
+    let [code, _, epoch, seq, applied, limit, closes_at_ms] = numbers;
+    let (.., code) = ProbeCode::ALL.into_iter().find(|(number, ..)| *number == code)?;
+    match code {
+        ProbeCode::SoldOut => {
+            Some(Moment { epoch: Epoch(epoch), seq: Seq(seq), applied, limit, closes_at_ms })
+        }
+        ProbeCode::Selling | ProbeCode::Closed => None,
+    }
+}
+
+/// Adds the users of one HSCAN reply; the next cursor, or `None` when it has another shape.
+fn read_scan(reply: &Value, users: &mut Vec<i64>) -> Option<u64> {
+    let (next, fields): (u64, Vec<(i64, String)>) = redis::from_redis_value_ref(reply).ok()?;
+    users.extend(fields.into_iter().map(|(user, _)| user));
+    Some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owners(loaded: Instant) -> Owners {
+        let moment =
+            Moment { epoch: Epoch(1), seq: Seq(9), applied: 0, limit: 2, closes_at_ms: 5_000 };
+        Owners { moment, users: vec![3, 7, 9], loaded, confirmed_ms: AtomicU64::new(0) }
+    }
+
+    fn refuses(owners: &Owners, user: i64, units: i64, redis_ms: i64, now: Instant) -> bool {
+        let (user, quantity) = (UserId::new(user).unwrap(), Quantity::new(units).unwrap());
+        owners.refuses(user, quantity, redis_ms, now)
+    }
+
+    #[test]
+    fn only_strangers_of_a_running_sale_are_refused_and_not_for_long() {
+        let now = Instant::now();
+        let owners = owners(now);
+        assert!(refuses(&owners, 4, 1, 4_999, now));
+        assert!(!refuses(&owners, 7, 1, 4_999, now), "an owner is Redis's to answer");
+        assert!(!refuses(&owners, 4, 3, 4_999, now), "over the limit comes first");
+        assert!(!refuses(&owners, 4, 1, 5_000, now), "the sale has ended");
+        let later = now + STALE_MAX;
+        assert!(!refuses(&owners, 4, 1, 4_999, later), "nobody confirmed it since");
+        owners.confirm(later);
+        assert!(refuses(&owners, 4, 1, 4_999, later));
+    }
+
+    #[test]
+    fn a_probe_tells_the_moment_of_a_sold_out_sale_and_nothing_else() {
+        let reply = |numbers: [i64; 7]| Value::Array(numbers.map(Value::Int).to_vec());
+        let moment = read_probe(&reply([0, 1, 2, 3, 4, 5, 6])).unwrap();
+        assert_eq!((moment.epoch, moment.seq, moment.applied), (Epoch(2), Seq(3), 4));
+        assert_eq!((moment.limit, moment.closes_at_ms), (5, 6));
+        assert_eq!(read_probe(&reply([1, 1, 0, 0, 0, 0, 0])), None);
+        assert_eq!(read_probe(&reply([2, 1, 0, 0, 0, 0, 0])), None);
+        assert_eq!(read_probe(&Value::Nil), None);
+    }
+
+    #[test]
+    fn a_scan_names_users_and_where_to_go_on() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let fields = Value::Array(vec![bulk("12"), bulk("id|1|1"), bulk("11"), bulk("id|1|2")]);
+        let mut users = Vec::new();
+        assert_eq!(read_scan(&Value::Array(vec![bulk("7"), fields]), &mut users), Some(7));
+        assert_eq!(users, [12, 11]);
+        assert_eq!(read_scan(&Value::Okay, &mut users), None);
+    }
+
+    #[test]
+    fn the_script_header_lists_exactly_these_codes_and_its_body_uses_them() {
+        for (number, name, _) in ProbeCode::ALL {
+            assert!(PROBE_SALE.contains(&format!("--   {number} {name} ")), "{name}");
+            assert!(PROBE_SALE.contains(&format!("local {name} = {number}\n")), "{name}");
+            assert!(PROBE_SALE.contains(&format!("return {{ {name},")), "{name}");
+        }
+        let listed = PROBE_SALE
+            .lines()
+            .filter(|line| line.starts_with("--   "))
+            .filter(|line| line.as_bytes().get(5).is_some_and(u8::is_ascii_digit));
+        assert_eq!(listed.count(), ProbeCode::ALL.len());
+    }
+}
