@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod backoff;
 pub mod healthcheck;
+pub mod limits;
 pub mod postgres;
 pub mod probe;
 pub mod readiness;
