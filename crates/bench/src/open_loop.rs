@@ -49,6 +49,7 @@ pub(crate) struct Told {
     /// Never sent: no connection was free.
     pub(crate) turned_away: u64,
     pub(crate) due: u64,
+    /// From the first that was due to the last answer.
     pub(crate) seconds: f64,
 }
 
@@ -133,15 +134,17 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
         shared.lock().free.push(number);
         workers.spawn(work(plan.clone(), number, connection, inbox, shared.clone()));
     }
+    let started = Instant::now();
     let pacing = {
         let (plan, shared) = (plan.clone(), shared.clone());
         tokio::task::spawn_blocking(move || pace(&plan, &shared, &senders))
     };
     let (due, turned_away) = pacing.await?;
-    let mut all = Told { due, turned_away, seconds: plan.length.as_secs_f64(), ..Told::default() };
+    let mut all = Told { due, turned_away, ..Told::default() };
     while let Some(told) = workers.join_next().await {
         all.merge(&told?);
     }
+    all.seconds = started.elapsed().as_secs_f64();
     Ok(all)
 }
 

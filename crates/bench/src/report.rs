@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::accounting::Usage;
 use crate::row::{Bound, Row};
 
 /// What a bench run was, and everything it measured.
@@ -129,9 +130,11 @@ pub(crate) fn lines(row: &Row) -> Vec<String> {
     lines
 }
 
-fn join(row: &Row, show: impl Fn(&crate::accounting::Usage) -> String) -> String {
-    let parts = row.usage.iter().map(|(group, usage)| format!("{group} {}", show(usage)));
-    parts.collect::<Vec<_>>().join(", ")
+/// Each group with its value, groups that have none left out.
+fn join(row: &Row, show: impl Fn(&Usage) -> String) -> String {
+    let parts = row.usage.iter().map(|(group, usage)| (group, show(usage)));
+    let parts = parts.filter(|(_, value)| !matches!(value.as_str(), "0" | "0.0"));
+    parts.map(|(group, value)| format!("{group} {value}")).collect::<Vec<_>>().join(", ")
 }
 
 fn said(program: &str, args: &[&str]) -> String {

@@ -23,6 +23,8 @@ const OPEN_MAX: Duration = Duration::from_secs(60);
 const SETTLED_MAX: Duration = Duration::from_secs(60);
 /// The goal for it.
 pub(crate) const SETTLED_GOAL: Duration = Duration::from_secs(2);
+/// How long PostgreSQL may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// How often the stores are looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -259,12 +261,19 @@ async fn is_open(edge: SocketAddr, product: i64) -> bool {
     answer.status == 200 && view["epoch"].as_i64() > Some(0)
 }
 
-/// A connection to PostgreSQL.
+/// A connection to PostgreSQL, which may still be starting.
 pub(crate) async fn connect(stack: &Stack) -> anyhow::Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(stack.database_url(), NoTls).await.context("PostgreSQL")?;
-    tokio::spawn(connection);
-    Ok(client)
+    let deadline = Instant::now() + CONNECT_MAX;
+    loop {
+        match tokio_postgres::connect(stack.database_url(), NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return Ok(client);
+            }
+            Err(error) if Instant::now() > deadline => return Err(error).context("PostgreSQL"),
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::contract::keys;
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
-use redis::Cmd;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisPool};
 use tokio::sync::mpsc;
 
+use super::call::{Bounds, assemble};
 use super::clock::RedisClock;
 use super::linger::Pace;
 use super::reply::{Decided, Reply, decode};
@@ -105,7 +104,9 @@ impl Batcher {
             Some(deadline_ms) => deadline_ms,
             None => self.learn_time(deadline).await?,
         };
-        let command = self.command(batch, deadline_ms);
+        let bounds = Bounds { deadline_ms, outbox_max: self.limits.outbox_max };
+        let proposals = batch.iter().map(|request| &request.proposal);
+        let command = assemble(&self.script, self.product, bounds, proposals);
         let value = self.redis.call(&self.script, &command).await?;
         let received = Instant::now();
         let reply = decode(&value, batch.len());
@@ -127,21 +128,6 @@ impl Batcher {
             .map_err(|error| RedisCallError::Refused(error.into()))?;
         self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());
         Ok(self.clock.at(deadline).unwrap_or(0))
-    }
-
-    fn command(&self, batch: &[Request], deadline_ms: i64) -> Cmd {
-        let (sale, buyers, outbox) =
-            (keys::sale(self.product), keys::buyers(self.product), keys::outbox(self.product));
-        let mut command = self.script.command(&[&sale, &buyers, &outbox]);
-        command.arg(deadline_ms).arg(self.limits.outbox_max);
-        let mut id = [0; 36];
-        for Request { proposal, .. } in batch {
-            command
-                .arg(proposal.user.get())
-                .arg(proposal.quantity.units())
-                .arg(&*proposal.candidate.0.hyphenated().encode_lower(&mut id));
-        }
-        command
     }
 
     /// Answers refusals at once, and acceptances when the broker has them, or soon enough.

@@ -5,9 +5,10 @@
 //! Invariant: every request gets exactly one answer, at the latest soon after its deadline.
 
 mod batcher;
+pub mod call;
 mod clock;
 mod linger;
-mod reply;
+pub mod reply;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

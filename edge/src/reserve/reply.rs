@@ -7,7 +7,7 @@ use redis::Value;
 
 /// What the script decided.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// One answer a request, in their order.
     Decided(Decided),
     /// The sale is not open on this node.
@@ -24,18 +24,21 @@ pub(super) enum Reply {
 
 /// A batch that was decided.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decided {
-    pub(super) redis_ms: i64,
-    pub(super) epoch: Epoch,
+pub struct Decided {
+    /// Redis time, ms since the Unix epoch.
+    pub redis_ms: i64,
+    /// Life of the sale.
+    pub epoch: Epoch,
     /// Units that can still be reserved.
-    pub(super) available: i64,
+    pub available: i64,
     /// Entry of the outbox; empty when nothing was newly reserved.
-    pub(super) outbox_id: String,
-    pub(super) answers: Vec<Reserved>,
+    pub outbox_id: String,
+    /// One a request, in their order.
+    pub answers: Vec<Reserved>,
 }
 
 /// Reads a reply to `requests` requests; `None` when it has another shape.
-pub(super) fn decode(value: &Value, requests: usize) -> Option<Reply> {
+pub fn decode(value: &Value, requests: usize) -> Option<Reply> {
     let Value::Array(items) = value else { return None };
     let code = BatchCode::from_number(integer(items.first()?)?)?;
     let redis_ms = integer(items.get(1)?)?;

@@ -143,15 +143,15 @@ fn summarise(row: &mut Row, runs: &[Run], ceilings: &[Pressed]) {
 }
 
 /// The worst round's percentiles.
-pub(crate) fn add_latencies<'a>(row: &mut Row, runs: impl Iterator<Item = &'a Pressed> + Clone) {
-    let worst = |micros: fn(&Pressed) -> f64| {
-        runs.clone().map(micros).fold(None, |worst: Option<f64>, next| {
-            Some(worst.map_or(next, |worst| worst.max(next)))
-        })
+pub(crate) fn add_latencies<'a>(row: &mut Row, runs: impl Iterator<Item = &'a Pressed>) {
+    let worse = |known: Option<f64>, micros: f64| {
+        Some(known.map_or(micros / 1000.0, |known| known.max(micros / 1000.0)))
     };
-    row.p50_ms = worst(|run| run.p50).map(|micros| micros / 1000.0);
-    row.p99_ms = worst(|run| run.p99).map(|micros| micros / 1000.0);
-    row.p999_ms = worst(|run| run.p999).map(|micros| micros / 1000.0);
+    for run in runs {
+        row.p50_ms = worse(row.p50_ms, run.p50);
+        row.p99_ms = worse(row.p99_ms, run.p99);
+        row.p999_ms = worse(row.p999_ms, run.p999);
+    }
 }
 
 /// The mean; NaN of nothing.

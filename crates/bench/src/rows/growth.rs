@@ -64,9 +64,10 @@ pub(crate) async fn products(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         counted += pressed.requests;
         accounting::add(&mut row.usage, &usage, counted);
         accepted += pressed.accepted() + alone.pressed.accepted();
-        row.check("everything is settled", settled_after.is_some(), "");
         many.push(Run { pressed, settled_after, usage });
     }
+    let settled = many.iter().all(|run| run.settled_after.is_some());
+    row.check("everything is settled", settled, format!("after each of {ROUNDS} rounds"));
     row.per_second = Some(accepted::mean(many.iter().map(|run| run.pace().accepted_per_second)));
     row.ceiling_per_second = Some(accepted::mean(one.into_iter()));
     accepted::add_latencies(&mut row, many.iter().map(|run| &run.pressed));
@@ -144,7 +145,7 @@ impl Side {
         row.per_second = Some(accepted::mean(paces));
         accepted::add_latencies(&mut row, self.runs.iter().map(|run| &run.pressed));
         let settled = self.runs.iter().all(|run| run.settled_after.is_some());
-        row.check("everything is settled", settled, "");
+        row.check("everything is settled", settled, format!("after each of {ROUNDS} rounds"));
         let unseen = u64::from(ROUNDS) * CONNECTIONS as u64;
         let accepted = self.accepted + u64::try_from(self.sold)?;
         system.check(&mut row, &[self.product], Claimed { accepted, unseen }).await?;

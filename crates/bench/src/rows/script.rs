@@ -19,7 +19,7 @@ const SIZES: [(usize, usize); 4] = [(1, 150_000), (8, 400_000), (64, 800_000), (
 /// Connections of the driver.
 const CONNECTIONS: usize = 16;
 /// Calls of the smallest script.
-const MINIMAL_CALLS: &str = "400000";
+const MINIMAL_CALLS: i64 = 400_000;
 const MINIMAL: &str = "if tonumber(redis.call('GET', KEYS[1])) > 0 then return redis.call('DECR', KEYS[1]) end \
      return -1";
 
@@ -65,13 +65,17 @@ async fn run_minimal(system: &mut System) -> anyhow::Result<f64> {
     let info = system.stack.redis_url().into_connection_info()?;
     let address = info.addr().to_string();
     let (host, port) = address.rsplit_once(':').context("redis has a port")?;
+    let calls = MINIMAL_CALLS.to_string();
     let output = Command::new("redis-benchmark")
-        .args(["-h", host, "-p", port, "-c", "50", "-P", "16", "-n", MINIMAL_CALLS, "--csv"])
+        .args(["-h", host, "-p", port, "-c", "50", "-P", "16", "-n", &calls, "--csv"])
         .args(["-a", info.redis_settings().password().unwrap_or_default()])
         .args(["-r", "100000000", "EVALSHA", &sha, "1", "units", "__rand_int__"])
         .output()
         .await
         .context("running redis-benchmark; on Debian it is in the package redis-tools")?;
+    let left: i64 = redis::cmd("GET").arg("units").query_async(&mut system.redis).await?;
+    let sold = PLENTY - left;
+    ensure!(sold >= MINIMAL_CALLS, "the smallest script sold {sold} of {MINIMAL_CALLS} units");
     let text = String::from_utf8_lossy(&output.stdout);
     parse_csv(&text).with_context(|| format!("redis-benchmark said something else: {text}"))
 }
@@ -89,7 +93,7 @@ async fn measure(
     batch: usize,
     reservations: usize,
 ) -> anyhow::Result<Row> {
-    let mut row = Row::new("reserve.lua", format!("batches of {batch}"));
+    let mut row = Row::new("script", format!("batches of {batch}"));
     row.unit = "reservations";
     let script = redis::Script::new(include_str!("../../../../lua/reserve.lua"));
     script.prepare_invoke().load_async(&mut system.redis).await?;
