@@ -1,7 +1,8 @@
 //! A whole system to measure: products put on sale, and what its stores say afterwards, read from
 //! outside.
 //!
-//! Every measurement sells products of its own, so that what one left behind is in nobody's figures.
+//! Every measurement sells products of its own, so that what one left behind is in nobody else's
+//! figures.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::accounting::Meter;
 use crate::http;
 use crate::row::Row;
 
-/// How long a new product may take to be on sale everywhere: edges read the catalogue once a second.
+/// How long a new product may take to be on sale everywhere; edges read the catalogue every second.
 const OPEN_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for everything to be settled.
 const SETTLED_MAX: Duration = Duration::from_secs(60);

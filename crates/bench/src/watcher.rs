@@ -1,7 +1,7 @@
 //! WebSocket clients that watch the stock: raw frames over raw TCP, so that ten thousand fit beside
 //! what they watch (RFC 6455).
 //!
-//! Invariant: what a client saw is kept with the time it was read, never with the time it was meant.
+//! Invariant: what a client saw is kept with the time it was read, not the time it was meant for.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};

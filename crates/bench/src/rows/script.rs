@@ -20,8 +20,7 @@ const SIZES: [(usize, usize); 4] = [(1, 150_000), (8, 400_000), (64, 800_000), (
 const CONNECTIONS: usize = 16;
 /// Calls of the smallest script.
 const MINIMAL_CALLS: i64 = 400_000;
-const MINIMAL: &str = "if tonumber(redis.call('GET', KEYS[1])) > 0 then return redis.call('DECR', KEYS[1]) end \
-     return -1";
+const MINIMAL: &str = include_str!("../../../../perf/ceilings/sell_one.lua");
 
 /// Measures the smallest script, then each size.
 ///
