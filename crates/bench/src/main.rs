@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use lab::Lab;
 use report::{Report, say};
@@ -125,7 +126,16 @@ fn main() -> anyhow::Result<ExitCode> {
         runtime.block_on(async { tokio::spawn(ceiling::serve_bare(http_addr)).await? })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = runtime.enable_all().build()?.block_on(run(&cli));
+    let report = runtime.enable_all().build()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Dropped in the middle, a run kills everything it started.
+        tokio::select! {
+            report = run(&cli) => Ok(report),
+            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        }
+    })?;
     report.write(&cli.json)?;
     say(&format!("\n{}\nwritten to {}", report.summary(), cli.json.display()));
     Ok(if report.invariants_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
