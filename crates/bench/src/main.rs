@@ -131,11 +131,15 @@ fn main() -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         // Dropped in the middle, a run kills everything it started.
         tokio::select! {
-            report = run(&cli) => Ok(report),
-            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+            report = run(&cli) => anyhow::Ok(Some(report)),
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
         }
     })?;
+    let Some(report) = report else {
+        say("interrupted; nothing of it runs any more");
+        return Ok(ExitCode::FAILURE);
+    };
     report.write(&cli.json)?;
     say(&format!("\n{}\nwritten to {}", report.summary(), cli.json.display()));
     Ok(if report.invariants_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
