@@ -46,6 +46,8 @@ pub(crate) struct Told {
     pub(crate) reservations: Vec<Uuid>,
     /// No complete answer.
     pub(crate) broken: u64,
+    /// The first answer other than 202, or why there was none.
+    pub(crate) first_other: Option<String>,
     /// Never sent: no connection was free.
     pub(crate) turned_away: u64,
     pub(crate) due: u64,
@@ -64,6 +66,16 @@ impl Told {
         self.count(202) as f64 / self.seconds
     }
 
+    /// What was answered besides 202, for a person.
+    pub(crate) fn others(&self) -> String {
+        let others = self.by_status.iter().filter(|(status, _)| **status != 202);
+        let mut parts: Vec<_> =
+            others.map(|(status, count)| format!("{count} x {status}")).collect();
+        parts.push(format!("{} broken of {} due", self.broken, self.due));
+        parts.extend(self.first_other.iter().map(|first| format!("first: {first}")));
+        parts.join(", ")
+    }
+
     fn merge(&mut self, other: &Self) {
         self.accepted.merge(&other.accepted);
         self.refused.merge(&other.refused);
@@ -72,12 +84,19 @@ impl Told {
         }
         self.reservations.extend_from_slice(&other.reservations);
         self.broken += other.broken;
+        if self.first_other.is_none() {
+            self.first_other.clone_from(&other.first_other);
+        }
     }
 
     fn note(&mut self, due: Instant, answer: anyhow::Result<Answer>) -> bool {
-        let Ok(answer) = answer else {
-            self.broken += 1;
-            return false;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.broken += 1;
+                self.first_other.get_or_insert_with(|| format!("{error:#}"));
+                return false;
+            }
         };
         *self.by_status.entry(answer.status).or_default() += 1;
         if answer.status == 202 {
@@ -85,6 +104,9 @@ impl Told {
             self.reservations.extend(answer.reservation());
         } else {
             self.refused.record(due.elapsed());
+            self.first_other.get_or_insert_with(|| {
+                format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+            });
         }
         true
     }
@@ -93,7 +115,8 @@ impl Told {
 /// Who is free, and who waits.
 #[derive(Debug, Default)]
 struct Desk {
-    free: Vec<usize>,
+    /// In turn: nginx closes a connection that asks nothing for 10 s.
+    free: VecDeque<usize>,
     waiting: VecDeque<Instant>,
 }
 
@@ -112,7 +135,7 @@ impl Shared {
         let mut desk = self.lock();
         let next = desk.waiting.pop_front();
         if next.is_none() {
-            desk.free.push(connection);
+            desk.free.push_back(connection);
         }
         next
     }
@@ -131,7 +154,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
         let connection = Connection::open(plan.address).await.context("opening a connection")?;
         let (sender, inbox) = mpsc::unbounded_channel();
         senders.push(sender);
-        shared.lock().free.push(number);
+        shared.lock().free.push_back(number);
         workers.spawn(work(plan.clone(), number, connection, inbox, shared.clone()));
     }
     let started = Instant::now();
@@ -165,7 +188,7 @@ fn pace(plan: &Plan, shared: &Shared, senders: &[UnboundedSender<Instant>]) -> (
                 break;
             }
             due += 1;
-            match desk.free.pop() {
+            match desk.free.pop_front() {
                 Some(number) => drop(senders[number].send(start + at)),
                 None if desk.waiting.len() < plan.waiting_max => desk.waiting.push_back(start + at),
                 None => turned_away += 1,

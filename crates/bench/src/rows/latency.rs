@@ -67,7 +67,7 @@ pub(crate) async fn check(
     row: &mut Row,
 ) -> anyhow::Result<()> {
     let others = told.due - told.count(202);
-    row.check("only 202s", others == 0, format!("{others} others of {}", told.due));
+    row.check("only 202s", others == 0, told.others());
     let missing = system.count_missing(&told.reservations).await?;
     let known = told.reservations.len() as u64 == told.count(202);
     let figures = format!("{missing} of {} reservations missing", told.reservations.len());

@@ -64,7 +64,7 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     row.goal("edges' memory, end over a third in", Bound::AtMost(FLAT), grown);
     let other = told.by_status.iter().filter(|(status, _)| !matches!(status, 202 | 503));
     let strange: u64 = other.map(|(_, count)| count).sum::<u64>() + told.broken;
-    row.check("only 202s and 503s", strange == 0, format!("{strange} others"));
+    row.check("only 202s and 503s", strange == 0, told.others());
     let missing = system.count_missing(&told.reservations).await?;
     row.check("every reservation is confirmed", missing == 0, format!("{missing} missing"));
     let quiet = settled.map_or("never".to_owned(), |after| format!("{} ms", after.as_millis()));
