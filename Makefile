@@ -1,5 +1,5 @@
 # One line a target; `make` alone lists them.
-.PHONY: help run reset doctor test bench chaos simulate loadtest
+.PHONY: help run reset doctor test bench microbench chaos simulate loadtest
 .DEFAULT_GOAL := help
 # Tests run what was built with TLS and kill points; clippy and docs see what was built without.
 TEST_FEATURES := --features edge/tls,settler/tls,stack/tls,edge/kill-points,settler/kill-points,stack/kill-points
@@ -29,9 +29,14 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked $(TEST_FEATURES); \
 	else cargo test --workspace --locked $(TEST_FEATURES) --lib --bins --tests -- --test-threads=2; fi
 
-bench: ## Criterion benches
+bench: ## The whole system beside what the machine could do, 15 minutes (BENCH_ROWS, BENCH_SECONDS)
+	@cargo build --release --locked -p stack -p edge -p settler -p bench
+	@target/release/stack install --bench
+	@target/release/bench
+
+microbench: ## Criterion: what runs per request or per batch
 	cargo build --release --locked -p stack -p edge -p settler
-	cargo bench --locked -p edge
+	cargo bench --locked -p edge -p settler
 
 chaos: ## Sell while everything is killed, then check every invariant (CHAOS_SECONDS, SEED)
 	@cargo build --release --locked -p stack -p edge -p settler -p chaos

@@ -101,6 +101,7 @@ impl Edge {
         let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
         let (publish, publisher) = publisher(
             servers.amqp_url.clone(),
+            usize::from(settings.reserve.message_batches_max),
             redis.clone(),
             metrics.clone(),
             readiness.part("broker"),

@@ -26,6 +26,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(settings) => {
             service::telemetry::init(&settings.log).map_err(anyhow::Error::msg)?;
+            tracing::debug!(files = service::limits::raise_open_files(), "files that may be open");
             let stop = service::shutdown::on_signal()?;
             app::run(*settings, stop).await?;
             Ok(ExitCode::SUCCESS)

@@ -78,6 +78,10 @@ pub struct ReserveSettings {
     #[arg(long, env = "EDGE_BATCH_MAX", default_value_t = 256,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch_max: u16,
+    /// Batches that share one message at most
+    #[arg(long, env = "EDGE_MESSAGE_BATCHES_MAX", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub message_batches_max: u16,
     /// Longest time a request waits for others under load, ms
     #[arg(long, env = "EDGE_LINGER_MS_MAX", default_value = "3", value_parser = parse_ms)]
     pub linger_ms_max: Duration,

@@ -7,6 +7,7 @@ pub mod amqp;
 pub mod backoff;
 pub mod healthcheck;
 pub mod kill_point;
+pub mod limits;
 pub mod postgres;
 pub mod probe;
 pub mod readiness;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::control::{self, Answer, Request};
 use crate::process::State;
+use crate::requirements::For;
 use crate::{Stack, StackOptions, doctor, install, loadtest};
 
 /// Runs a private flash-sale stack: Redis, RabbitMQ, PostgreSQL, nginx, edges, settlers.
@@ -72,6 +73,9 @@ enum Command {
         /// What only tests need as well: a browser
         #[arg(long)]
         tests: bool,
+        /// What only `make bench` needs as well: wrk
+        #[arg(long)]
+        bench: bool,
     },
     /// Run the k6 load test against the running stack, then check PostgreSQL
     Loadtest,
@@ -162,7 +166,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Doctor { http_port } => doctor::run(&dir, http_port).await,
-        Command::Install { tests } => install::run(tests),
+        Command::Install { tests, bench } => {
+            let also = [(tests, For::Tests), (bench, For::Bench)];
+            let also: Vec<_> =
+                also.into_iter().filter_map(|(on, what)| on.then_some(what)).collect();
+            install::run(&also)
+        }
         Command::Loadtest => loadtest::run(&dir).await,
     }
 }

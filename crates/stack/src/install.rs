@@ -1,4 +1,5 @@
-//! Installs the servers that are missing, on Debian and Ubuntu; for tests a browser, too.
+//! Installs the servers that are missing, on Debian and Ubuntu; for tests a browser, too, and for
+//! the bench its load generator.
 //!
 //! Invariant: no service of what is installed here runs or is enabled afterwards, and no default
 //! PostgreSQL cluster is left behind. Elsewhere, or without rights, nothing is changed and the one
@@ -18,12 +19,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/flash-sale.conf";
 
 /// Packages of what is not there.
-fn missing_packages(with_tests: bool) -> Vec<&'static str> {
-    let wanted = |tool: &&Tool| match tool.needed_for {
-        For::Run => true,
-        For::Tests => with_tests,
-        For::Loadtest => false,
-    };
+fn missing_packages(also: &[For]) -> Vec<&'static str> {
+    let wanted = |tool: &&Tool| tool.needed_for == For::Run || also.contains(&tool.needed_for);
     let missing = TOOLS.iter().filter(wanted).filter(|tool| tool.look() == Found::Missing);
     missing.filter_map(|tool| tool.package).collect()
 }
@@ -33,12 +30,12 @@ pub(crate) fn command(packages: &str) -> String {
     format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
 }
 
-/// Installs what is missing, with what only tests need when asked; says what it does.
+/// Installs what is missing to run the stack, and for what else is asked; says what it does.
 ///
 /// # Errors
 /// When the system is not Debian's, there are no rights, or apt fails.
-pub(crate) fn run(with_tests: bool) -> anyhow::Result<()> {
-    let missing = missing_packages(with_tests);
+pub(crate) fn run(also: &[For]) -> anyhow::Result<()> {
+    let missing = missing_packages(also);
     if missing.is_empty() {
         return Ok(());
     }
@@ -63,7 +60,7 @@ pub(crate) fn run(with_tests: bool) -> anyhow::Result<()> {
     }
     let status = command.args(["-ec", &script]).status().context("running apt-get")?;
     anyhow::ensure!(status.success(), "apt-get could not install {list}");
-    let still = missing_packages(with_tests);
+    let still = missing_packages(also);
     anyhow::ensure!(still.is_empty(), "still missing after installing: {}", still.join(" "));
     Ok(())
 }

@@ -58,6 +58,9 @@ pub struct StackOptions {
     pub amqp_url: Option<String>,
     /// A PostgreSQL to use instead of running one.
     pub database_url: Option<String>,
+    /// A program to run in the edges' place, with its arguments: it listens on `HTTP_ADDR` and
+    /// answers `/readyz`. Whoever measures nginx puts something that does nothing behind it.
+    pub edge_program: Option<(PathBuf, Vec<String>)>,
     /// More environment for edges and settlers.
     pub env: Vec<(String, String)>,
     /// Whether progress is written to stdout.
@@ -76,6 +79,7 @@ impl Default for StackOptions {
             redis_url: None,
             amqp_url: None,
             database_url: None,
+            edge_program: None,
             env: Vec::new(),
             verbose: false,
         }

@@ -4,6 +4,7 @@
 //! (listen, upstreams, root) differ.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -39,13 +40,22 @@ impl ServerUrls {
     }
 }
 
-/// One edge.
-pub(crate) fn edge(number: usize, settings: &Settings, urls: &ServerUrls) -> anyhow::Result<Spec> {
+/// One edge, or what runs in its place.
+pub(crate) fn edge(
+    number: usize,
+    settings: &Settings,
+    urls: &ServerUrls,
+    instead: &Option<(PathBuf, Vec<String>)>,
+) -> anyhow::Result<Spec> {
     let name = format!("edge-{number}");
     let port = settings.ports[&name];
-    let mut spec = Spec::new(&name, find::program("edge")?, Ready::Readyz(port));
+    let (program, args) = match instead {
+        Some(instead) => instead.clone(),
+        None => (find::program("edge")?, vec!["run".to_owned()]),
+    };
+    let mut spec = Spec::new(&name, program, Ready::Readyz(port));
     spec.url = format!("http://127.0.0.1:{port}");
-    spec.args = vec!["run".to_owned()];
+    spec.args = args;
     spec.env_remove = OWN_VARIABLES.into();
     spec.env = urls.env();
     spec.env.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));

@@ -23,6 +23,8 @@ pub(crate) enum For {
     Tests,
     /// `make loadtest`.
     Loadtest,
+    /// `make bench`.
+    Bench,
 }
 
 impl For {
@@ -31,6 +33,7 @@ impl For {
             Self::Run => "make run",
             Self::Tests => "make test",
             Self::Loadtest => "make loadtest",
+            Self::Bench => "make bench",
         }
     }
 }
@@ -49,7 +52,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything the system has to provide.
-pub(crate) const TOOLS: [Tool; 7] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         name: "redis-server",
         package: Some("redis-server"),
@@ -96,6 +99,14 @@ pub(crate) const TOOLS: [Tool; 7] = [
         needed_for: For::Tests,
         minimum: None,
         find: || find::on_path("chromedriver"),
+        version: |program| ask(program, "--version"),
+    },
+    Tool {
+        name: "wrk",
+        package: Some("wrk"),
+        needed_for: For::Bench,
+        minimum: None,
+        find: || find::on_path("wrk"),
         version: |program| ask(program, "--version"),
     },
     Tool {

@@ -110,7 +110,7 @@ impl Stack {
             self.add(spec);
         }
         for number in 1..=options.edges {
-            let mut spec = programs::edge(number, settings, &self.urls)?;
+            let mut spec = programs::edge(number, settings, &self.urls, &options.edge_program)?;
             spec.env.extend(options.env.iter().cloned());
             self.add(spec);
         }

@@ -109,7 +109,7 @@ impl Publisher {
     fn gather(&mut self, first: Submission) -> Vec<Submission> {
         let mut orders = first.batch.orders.len();
         let mut submissions = vec![first];
-        while takes_more(submissions.len(), orders) {
+        while takes_more(submissions.len(), self.message_batches_max, orders) {
             let Ok(next) = self.inbox.try_recv() else { break };
             orders += next.batch.orders.len();
             submissions.push(next);

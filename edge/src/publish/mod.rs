@@ -66,11 +66,14 @@ pub struct Publisher {
     ready: Part,
     outbox: outbox::Cleaner,
     metrics: Metrics,
+    /// Micro-batches one message carries at most.
+    message_batches_max: usize,
 }
 
 /// A publisher and the handle to it. `ready` is set while the broker takes messages.
 pub fn publisher(
     amqp_url: String,
+    message_batches_max: usize,
     redis: RedisPool,
     metrics: Metrics,
     ready: Part,
@@ -79,7 +82,9 @@ pub fn publisher(
     let broker_up = Arc::new(AtomicBool::new(false));
     let handle = PublishHandle { inbox: sender, broker_up: broker_up.clone() };
     let outbox = outbox::Cleaner::new(redis);
-    (handle, Publisher { amqp_url, inbox, broker_up, ready, outbox, metrics })
+    let publisher =
+        Publisher { amqp_url, inbox, broker_up, ready, outbox, metrics, message_batches_max };
+    (handle, publisher)
 }
 
 impl Publisher {

@@ -14,8 +14,6 @@ use super::Submission;
 
 /// Unconfirmed messages at most: what saturates a quorum queue, with room to spare.
 pub(super) const MESSAGES_MAX: usize = 512;
-/// Micro-batches one message carries at most.
-pub(super) const BATCHES_PER_MESSAGE: usize = 64;
 /// Orders after which a message takes no further micro-batch, some 100 kB.
 pub(super) const ORDERS_PER_MESSAGE: usize = 1024;
 
@@ -91,9 +89,9 @@ impl Pending {
     }
 }
 
-/// Whether a message that carries so much takes one more micro-batch.
-pub(super) fn takes_more(batches: usize, orders: usize) -> bool {
-    batches < BATCHES_PER_MESSAGE && orders < ORDERS_PER_MESSAGE
+/// Whether a message that carries so much takes one more micro-batch, of `batches_max` at most.
+pub(super) fn takes_more(batches: usize, batches_max: usize, orders: usize) -> bool {
+    batches < batches_max && orders < ORDERS_PER_MESSAGE
 }
 
 #[cfg(test)]
@@ -130,8 +128,8 @@ mod tests {
 
     #[test]
     fn messages_and_what_waits_for_a_confirm_are_bounded() {
-        assert!(takes_more(1, 1));
-        assert!(!takes_more(BATCHES_PER_MESSAGE, 1) && !takes_more(1, ORDERS_PER_MESSAGE));
+        assert!(takes_more(1, 2, 1) && !takes_more(1, 1, 1));
+        assert!(!takes_more(2, 2, 1) && !takes_more(1, 2, ORDERS_PER_MESSAGE));
         let mut pending = Pending::default();
         for _ in 0..MESSAGES_MAX {
             assert!(pending.has_room());

@@ -1,0 +1,282 @@
+//! Presses Buy at a constant rate whatever the answers do, and measures each latency from the
+//! moment the request was due: a stall counts for everyone who came during it (no coordinated
+//! omission).
+//!
+//! A thread paces, as a runtime's timers are a millisecond coarse; connections only wait for work.
+//! Invariant: every request that was due is answered, broken, or counted as turned away here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::http::{Answer, Connection};
+use crate::percentiles::Latencies;
+
+/// Requests that are due within one such step are sent together; it is the error of a latency.
+const STEP: Duration = Duration::from_micros(200);
+
+/// What to press.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: usize,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    pub(crate) length: Duration,
+    pub(crate) product: i64,
+    pub(crate) first_user: i64,
+    /// Requests that may wait for a free connection; more are turned away by this program.
+    pub(crate) waiting_max: usize,
+}
+
+/// What all connections were told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// From due to answered.
+    pub(crate) accepted: Latencies,
+    pub(crate) refused: Latencies,
+    pub(crate) by_status: BTreeMap<u16, u64>,
+    pub(crate) reservations: Vec<Uuid>,
+    /// No complete answer.
+    pub(crate) broken: u64,
+    /// The first answer other than 202, or why there was none.
+    pub(crate) first_other: Option<String>,
+    /// Never sent: no connection was free.
+    pub(crate) turned_away: u64,
+    pub(crate) due: u64,
+    /// From the first that was due to the last answer.
+    pub(crate) seconds: f64,
+}
+
+impl Told {
+    pub(crate) fn count(&self, status: u16) -> u64 {
+        self.by_status.get(&status).copied().unwrap_or(0)
+    }
+
+    /// 202s a second.
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+    pub(crate) fn goodput(&self) -> f64 {
+        self.count(202) as f64 / self.seconds
+    }
+
+    /// What was answered besides 202, for a person.
+    pub(crate) fn others(&self) -> String {
+        let others = self.by_status.iter().filter(|(status, _)| **status != 202);
+        let mut parts: Vec<_> =
+            others.map(|(status, count)| format!("{count} x {status}")).collect();
+        parts.push(format!("{} broken of {} due", self.broken, self.due));
+        parts.extend(self.first_other.iter().map(|first| format!("first: {first}")));
+        parts.join(", ")
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.accepted.merge(&other.accepted);
+        self.refused.merge(&other.refused);
+        for (status, count) in &other.by_status {
+            *self.by_status.entry(*status).or_default() += count;
+        }
+        self.reservations.extend_from_slice(&other.reservations);
+        self.broken += other.broken;
+        if self.first_other.is_none() {
+            self.first_other.clone_from(&other.first_other);
+        }
+    }
+
+    fn note(&mut self, due: Instant, answer: anyhow::Result<Answer>) -> bool {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.broken += 1;
+                self.first_other.get_or_insert_with(|| format!("{error:#}"));
+                return false;
+            }
+        };
+        *self.by_status.entry(answer.status).or_default() += 1;
+        if answer.status == 202 {
+            self.accepted.record(due.elapsed());
+            self.reservations.extend(answer.reservation());
+        } else {
+            self.refused.record(due.elapsed());
+            self.first_other.get_or_insert_with(|| {
+                format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+            });
+        }
+        true
+    }
+}
+
+/// Who is free, and who waits.
+#[derive(Debug, Default)]
+struct Desk {
+    /// In turn: nginx closes a connection that asks nothing for 10 s.
+    free: VecDeque<usize>,
+    waiting: VecDeque<Instant>,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    next_user: AtomicI64,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a connection does next; without work it is free.
+    fn next(&self, connection: usize) -> Option<Instant> {
+        let mut desk = self.lock();
+        let next = desk.waiting.pop_front();
+        if next.is_none() {
+            desk.free.push_back(connection);
+        }
+        next
+    }
+}
+
+/// Presses as planned and waits for every answer.
+///
+/// # Errors
+/// When not every connection can be opened.
+pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
+    let shared =
+        Arc::new(Shared { desk: Mutex::default(), next_user: AtomicI64::new(plan.first_user) });
+    let mut senders = Vec::new();
+    let mut workers = JoinSet::new();
+    for number in 0..plan.connections {
+        let connection = Connection::open(plan.address).await.context("opening a connection")?;
+        let (sender, inbox) = mpsc::unbounded_channel();
+        senders.push(sender);
+        shared.lock().free.push_back(number);
+        workers.spawn(work(plan.clone(), number, connection, inbox, shared.clone()));
+    }
+    let started = Instant::now();
+    let pacing = {
+        let (plan, shared) = (plan.clone(), shared.clone());
+        tokio::task::spawn_blocking(move || pace(&plan, &shared, &senders))
+    };
+    let (due, turned_away) = pacing.await?;
+    let mut all = Told { due, turned_away, ..Told::default() };
+    while let Some(told) = workers.join_next().await {
+        all.merge(&told?);
+    }
+    all.seconds = started.elapsed().as_secs_f64();
+    Ok(all)
+}
+
+/// Hands out what is due until the end; how many were due, and how many nobody could send.
+fn pace(plan: &Plan, shared: &Shared, senders: &[UnboundedSender<Instant>]) -> (u64, u64) {
+    let start = Instant::now();
+    let (mut due, mut turned_away) = (0u64, 0u64);
+    loop {
+        let elapsed = start.elapsed();
+        if elapsed >= plan.length {
+            return (due, turned_away);
+        }
+        let mut desk = shared.lock();
+        loop {
+            #[expect(clippy::cast_precision_loss, reason = "requests far below 2^53")]
+            let at = Duration::from_secs_f64(due as f64 / plan.rate);
+            if at > elapsed {
+                break;
+            }
+            due += 1;
+            match desk.free.pop_front() {
+                Some(number) => drop(senders[number].send(start + at)),
+                None if desk.waiting.len() < plan.waiting_max => desk.waiting.push_back(start + at),
+                None => turned_away += 1,
+            }
+        }
+        drop(desk);
+        std::thread::sleep(STEP);
+    }
+}
+
+async fn work(
+    plan: Plan,
+    number: usize,
+    connection: Connection,
+    mut inbox: UnboundedReceiver<Instant>,
+    shared: Arc<Shared>,
+) -> Told {
+    let mut told = Told::default();
+    let mut connection = Some(connection);
+    while let Some(due) = inbox.recv().await {
+        let mut next = Some(due);
+        while let Some(due) = next {
+            let user = shared.next_user.fetch_add(1, Ordering::Relaxed);
+            let answer = ask(&plan, &mut connection, user).await;
+            if !told.note(due, answer) {
+                connection = None;
+            }
+            next = shared.next(number);
+        }
+    }
+    told
+}
+
+async fn ask(plan: &Plan, kept: &mut Option<Connection>, user: i64) -> anyhow::Result<Answer> {
+    let connection = match kept {
+        Some(connection) => connection,
+        None => kept.insert(Connection::open(plan.address).await?),
+    };
+    connection.buy(user, plan.product).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+    /// Answers each request of each connection after `delay`.
+    async fn server(delay: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 1024];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        tokio::time::sleep(delay).await;
+                        stream.write_all(ACCEPTED).await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn plan(address: SocketAddr, connections: usize, waiting_max: usize) -> Plan {
+        let length = Duration::from_millis(500);
+        Plan { address, connections, rate: 200.0, length, product: 1, first_user: 1, waiting_max }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_slow_server_makes_everyone_wait_who_was_due_meanwhile() {
+        // 50 answers a second of 200 that are due: the last one waited 1.5 s, not 20 ms.
+        let address = server(Duration::from_millis(20)).await;
+        let mut told = run(&plan(address, 1, usize::MAX)).await.unwrap();
+        assert!(told.due >= 95, "{}", told.due);
+        assert_eq!(told.count(202), told.due, "everyone who was due was answered");
+        assert!(told.accepted.quantile_ms(0.99).unwrap() > 1000.0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn without_room_to_wait_the_rest_is_turned_away_and_counted() {
+        let address = server(Duration::from_millis(20)).await;
+        let told = run(&plan(address, 1, 0)).await.unwrap();
+        assert!(told.turned_away > 0);
+        assert_eq!(told.count(202) + told.turned_away + told.broken, told.due);
+    }
+}
