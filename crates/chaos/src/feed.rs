@@ -1,6 +1,6 @@
 //! People who watch the stock over WebSocket through nginx while everything is killed (I10).
 //!
-//! Owns what each of them saw; `judge` has no part in it, as the truth is read here too, at the end.
+//! Owns what each of them saw, and holds it to the truth, which it reads itself at the end.
 //! Invariant: positions are compared within one connection; a new one starts from its snapshot.
 
 use std::sync::Arc;
