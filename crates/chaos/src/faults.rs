@@ -48,6 +48,18 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// What it is, whichever of several alike it hits, and however long.
+    pub(crate) fn kind(&self) -> String {
+        let alike = |name: &str| name.split('-').next().unwrap_or(name).to_owned();
+        match self {
+            Self::Kill(name) => format!("kill -9 {}", alike(name)),
+            Self::Freeze(name, _) => format!("freeze {}", alike(name)),
+            Self::Away(name, _) => format!("stop {}", alike(name)),
+            Self::Flush => "FLUSHALL".to_owned(),
+            Self::Truncate(_) => "truncate AOF".to_owned(),
+        }
+    }
+
     /// Whether Redis forgets something it said.
     pub(crate) const fn loses_redis_data(&self) -> bool {
         matches!(self, Self::Flush | Self::Truncate(_))
@@ -91,6 +103,11 @@ pub(crate) fn schedule(mut dice: Rng, run: Duration) -> Vec<(Duration, Fault)> {
     }
 }
 
+/// Waits until a fault may come: one that loses data of Redis comes alone.
+pub(crate) async fn prepare(stack: &Stack, fault: &Fault) -> anyhow::Result<()> {
+    if fault.loses_redis_data() { calm(stack).await } else { Ok(()) }
+}
+
 /// Carries one out. What is killed is started again by the stack's supervisor.
 pub(crate) async fn inject(stack: &Stack, fault: &Fault) -> anyhow::Result<()> {
     match fault {
@@ -106,14 +123,12 @@ pub(crate) async fn inject(stack: &Stack, fault: &Fault) -> anyhow::Result<()> {
             stack.resume(name).await
         }
         Fault::Flush => {
-            calm(stack).await?;
             let client = redis::Client::open(stack.redis_url())?;
             let mut redis = client.get_multiplexed_async_connection().await?;
             redis::cmd("FLUSHALL").exec_async(&mut redis).await?;
             calm(stack).await
         }
         Fault::Truncate(bytes) => {
-            calm(stack).await?;
             // Killed, not asked: a Redis that is asked writes everything first.
             stack.kill("redis", "STOP").await?;
             let cut = truncate(&stack.dir().join("redis/appendonlydir"), *bytes);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,6 +27,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(12);
 pub(crate) struct User {
     /// Reservation id of a 202.
     pub(crate) accepted: Option<String>,
+    /// How many faults there had been at that moment.
+    pub(crate) accepted_in: usize,
     /// Reservation id of a 409 for this user's own order.
     pub(crate) owns: Option<String>,
     /// Some attempt has no known outcome: cut off, 503 `OUTCOME_UNKNOWN`.
@@ -52,6 +54,8 @@ pub(crate) struct Pulse {
     started: Instant,
     pub(crate) accepted: AtomicU64,
     pub(crate) unknown: AtomicU64,
+    /// Faults so far.
+    pub(crate) faults: AtomicUsize,
     /// Attempts whose answer is on its way: they may hold a unit already.
     under_way: AtomicU64,
     /// Accepted, unknown and under way together when somebody was first told "sold out".
@@ -66,6 +70,7 @@ impl Pulse {
             started: Instant::now(),
             accepted: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            faults: AtomicUsize::new(0),
             under_way: AtomicU64::new(0),
             at_first_sold_out: AtomicU64::new(u64::MAX),
             last_decided_ms: AtomicU64::new(0),
@@ -217,7 +222,9 @@ impl Buyer {
             (202, _) => {
                 self.pulse.accepted.fetch_add(1, Ordering::SeqCst);
                 known.contradicted |= known.accepted.as_ref().is_some_and(|before| *before != id);
-                known.accepted = Some(id);
+                if known.accepted.replace(id).is_none() {
+                    known.accepted_in = self.pulse.faults.load(Ordering::Relaxed);
+                }
                 self.pulse.decided();
             }
             (409, "ALREADY_PURCHASED") => {

@@ -1,12 +1,15 @@
 //! Sells for a while, kills everything in turn, waits for quiet, and checks every invariant.
 //!
-//! Owns the course of a run; `load` presses, `faults` breaks, `outside` reads, `judge` judges.
+//! Owns the course of a run; `load` presses, `faults` breaks, `outside` reads, `judge` judges,
+//! `feed` watches, `table` sums up.
 //! Invariant: the same seed makes the same schedule of faults.
 
 mod faults;
+mod feed;
 mod judge;
 mod load;
 mod outside;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,8 +21,10 @@ use fastrand::Rng;
 use stack::{Stack, StackOptions, State};
 
 use faults::Fault;
+use feed::Watchers;
 use judge::Verdict;
 use load::{Crowd, Told};
+use table::Row;
 
 /// Units a second of the run, so that the sale sells out while faults go on.
 const UNITS_PER_SECOND: u64 = 1_000;
@@ -41,14 +46,6 @@ struct Cli {
     /// Makes the same schedule of faults again; by default the time
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
-}
-
-/// One fault and what buyers noticed of it.
-struct Row {
-    at: Duration,
-    fault: Fault,
-    accepted: u64,
-    silence_ms: u64,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -81,18 +78,22 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
     let options = StackOptions { settlers: 2, stock, ..StackOptions::default() };
     let stack = Stack::start(options).await?;
     let crowd = Crowd::start(stack.http(), PRESS_PAUSE, seed);
+    let watchers = Watchers::start(stack.http());
     let rows = break_things(&stack, &crowd, schedule).await?;
     sell_the_rest(&stack, &crowd).await;
     let first_sold_out = crowd.pulse.at_first_sold_out.load(Ordering::Relaxed);
     let told = crowd.go_home().await;
     let stores = outside::read(&stack).await?;
+    let feed = watchers.judge(&stack).await?;
     stack.shutdown().await;
 
-    print_faults(&rows);
-    let lost_data = rows.iter().any(|row| row.fault.loses_redis_data());
+    say("");
+    table::print(&rows, &told, &stores).iter().for_each(|line| say(line));
+    let lost_data = rows.iter().flat_map(|row| &row.fault).any(Fault::loses_redis_data);
     let mut verdicts = judge::judge(&told, &stores, lost_data);
     let early = first_sold_out < u64::try_from(stock)?;
     let figures = format!("first told after {first_sold_out} of {stock}");
+    verdicts.push(feed);
     verdicts.push(Verdict { name: "no false sold out", holds: !early, figures });
     print_verdicts(&told, &verdicts);
     Ok(verdicts.iter().all(|verdict| verdict.holds))
@@ -104,31 +105,34 @@ async fn break_things(
     schedule: Vec<(Duration, Fault)>,
 ) -> anyhow::Result<Vec<Row>> {
     let started = Instant::now();
-    let mut rows: Vec<Row> = Vec::new();
-    let accepted = || crowd.pulse.accepted.load(Ordering::Relaxed);
-    let mut before = accepted();
+    let mut rows = vec![Row { at: Duration::ZERO, fault: None, closed_ms: 0 }];
     for (pause, fault) in schedule {
         tokio::time::sleep(pause).await;
-        finish_row(&mut rows, accepted() - before, crowd.pulse.take_silence_ms());
-        before = accepted();
+        let prepared = faults::prepare(stack, &fault).await;
+        finish(&mut rows, crowd.pulse.take_silence_ms());
         let at = started.elapsed();
-        if let Err(error) = faults::inject(stack, &fault).await {
+        // Counted first: a fault takes its time, and buyers notice from the first moment.
+        crowd.pulse.faults.fetch_add(1, Ordering::Relaxed);
+        let injected = match prepared {
+            Ok(()) => faults::inject(stack, &fault).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = injected {
             // Such as a process that an earlier fault keeps down: the run goes on.
             say(&format!("{:6.1} s  {fault}: {error}", at.as_secs_f64()));
-            continue;
         }
-        rows.push(Row { at, fault, accepted: 0, silence_ms: 0 });
+        rows.push(Row { at, fault: Some(fault), closed_ms: 0 });
     }
     // The last fault is measured like the others, and healed.
     tokio::time::sleep(LAST_FAULT).await;
     stack.wait_ready().await?;
-    finish_row(&mut rows, accepted() - before, crowd.pulse.take_silence_ms());
+    finish(&mut rows, crowd.pulse.take_silence_ms());
     Ok(rows)
 }
 
-fn finish_row(rows: &mut [Row], accepted: u64, silence_ms: u64) {
+fn finish(rows: &mut [Row], closed_ms: u64) {
     if let Some(row) = rows.last_mut() {
-        (row.accepted, row.silence_ms) = (accepted, silence_ms);
+        row.closed_ms = closed_ms;
     }
 }
 
@@ -145,19 +149,6 @@ async fn sell_the_rest(stack: &Stack, crowd: &Crowd) {
         }
     }
     say("the last units were not sold in time");
-}
-
-fn print_faults(rows: &[Row]) {
-    say("\n    at s  fault                              202s  longest silence ms");
-    for Row { at, fault, accepted, silence_ms } in rows {
-        let (at, fault) = (at.as_secs_f64(), fault.to_string());
-        say(&format!("  {at:6.1}  {fault:<32} {accepted:>6}  {silence_ms:>8}"));
-    }
-    let mut silences: Vec<u64> = rows.iter().map(|row| row.silence_ms).collect();
-    silences.sort_unstable();
-    if let (Some(median), Some(longest)) = (silences.get(silences.len() / 2), silences.last()) {
-        say(&format!("  silence: p50 {median} ms, longest {longest} ms"));
-    }
 }
 
 fn print_verdicts(told: &Told, verdicts: &[Verdict]) {

@@ -5,6 +5,9 @@
 //! Invariant: an armed point kills exactly one process, once: whoever removes its file. The process
 //! that is started instead runs on.
 
+#[cfg(all(feature = "kill-points", not(debug_assertions)))]
+compile_error!("kill points are for tests: a release has none");
+
 #[cfg(feature = "kill-points")]
 use std::path::{Path, PathBuf};
 #[cfg(feature = "kill-points")]

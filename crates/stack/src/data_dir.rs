@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal;
 
+/// Below those the kernel gives to outgoing connections (ip(7), `ip_local_port_range`): one of them
+/// could take a port in the moment between choosing it and the server's own bind.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+/// Even on a machine full of stacks one of so many is free.
+const PORT_TRIES: usize = 100;
+
 /// A stack's directory.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
@@ -81,7 +87,10 @@ impl DataDir {
         let mut held = Vec::new();
         for purpose in purposes {
             let remembered = settings.ports.get(purpose).copied().unwrap_or(0);
-            let listener = listen(remembered).or_else(|_| listen(0))?;
+            let listener = match remembered {
+                0 => listen_anywhere()?,
+                port => listen(port).or_else(|_| listen_anywhere())?,
+            };
             settings.ports.insert(purpose.clone(), listener.local_addr()?.port());
             held.push(listener);
         }
@@ -124,6 +133,12 @@ impl DataDir {
 
 fn listen(port: u16) -> std::io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// Some free port of [`PORTS`]; any other when those are taken.
+fn listen_anywhere() -> std::io::Result<TcpListener> {
+    let tries = std::iter::repeat_with(|| listen(fastrand::u16(PORTS))).take(PORT_TRIES);
+    tries.flatten().next().map_or_else(|| listen(0), Ok)
 }
 
 /// Whether a port is free on loopback.

@@ -1,8 +1,9 @@
 //! Buyers who are not there any more when their answer comes.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use stack::{Stack, StackOptions};
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
