@@ -60,16 +60,14 @@ pub(crate) async fn reserve(port: Port, sale: Sale, waiting: Waiting) {
         if !sale.selling.load(std::sync::atomic::Ordering::Relaxed) {
             continue;
         }
-        let proposals = port.world(|world| {
+        let mut proposals = port.world(|world| {
             let count = world.dice.usize(1..=3);
             (0..count).map(|_| press(world)).collect::<Vec<_>>()
         });
-        let (mut proposals, firsts): (Vec<_>, Vec<_>) = proposals.into_iter().unzip();
         match decide(&port, &sale, &script, &mut proposals).await {
-            Ok(decided) => answer(&port, &sale, &waiting, decided, &proposals, &firsts),
+            Ok(decided) => answer(&port, &sale, &waiting, decided, &proposals),
             Err(ReserveError::Unavailable) => port.world(|world| {
-                let presses = proposals.iter().zip(firsts);
-                presses.for_each(|(p, first)| world.told.refused(p.user.get(), first));
+                proposals.iter().for_each(|proposal| world.told.refused(proposal.user.get()));
             }),
             Err(ReserveError::OutcomeUnknown) => {}
         }
@@ -83,23 +81,21 @@ fn candidate(world: &mut World) -> ReservationId {
     ReservationId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
 }
 
-/// One press of Buy, and whether it is its user's first.
-fn press(world: &mut World) -> (Proposal, bool) {
+/// One press of Buy.
+fn press(world: &mut World) -> Proposal {
     let user = if world.calm {
         USERS + 1 + i64::try_from(world.told.attempts).unwrap_or(0)
     } else {
         world.dice.i64(1..=USERS)
     };
-    let first = !world.told.has_pressed(user);
     world.told.asked(user);
     let units = if world.calm { 1 } else { world.dice.i64(1..=2) };
-    let proposal = Proposal {
+    Proposal {
         user: UserId::new(user).expect("users count from 1"),
         quantity: Quantity::new(units).expect("one or two"),
         candidate: candidate(world),
         traced: None,
-    };
-    (proposal, first)
+    }
 }
 
 async fn decide(
@@ -128,17 +124,10 @@ async fn decide(
     Err(ReserveError::OutcomeUnknown)
 }
 
-fn answer(
-    port: &Port,
-    sale: &Sale,
-    waiting: &Waiting,
-    decided: Decided,
-    proposals: &[Proposal],
-    firsts: &[bool],
-) {
+fn answer(port: &Port, sale: &Sale, waiting: &Waiting, decided: Decided, proposals: &[Proposal]) {
     let mut orders = Vec::new();
     port.world(|world| {
-        for ((proposal, reserved), first) in proposals.iter().zip(decided.answers).zip(firsts) {
+        for (proposal, reserved) in proposals.iter().zip(decided.answers) {
             let user = proposal.user;
             match reserved {
                 Reserved::Accepted(holder) => orders.push(QueuedOrder {
@@ -150,7 +139,7 @@ fn answer(
                 Reserved::AlreadyPurchased(holder) => world.told.owns(user.get(), holder.id),
                 other => {
                     world.told.sold_out_in_a_row += u32::from(other == Reserved::SoldOut);
-                    world.told.refused(user.get(), *first);
+                    world.told.refused(user.get());
                 }
             }
         }

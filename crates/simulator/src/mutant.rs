@@ -51,7 +51,6 @@ impl Mutant {
     pub const ALL: &'static [Self] = &[
         Self::NoUniqueHolder,
         Self::StaleStock,
-        Self::NoReplay,
         Self::NoAdopt,
         Self::SnapshotBeforeEpoch,
         Self::NoLateOrders,
@@ -119,6 +118,8 @@ impl Mutant {
     /// Steps with another line of defence behind them: taken out alone, nothing breaks, and the
     /// reason stands beside each.
     pub const SECOND_LINE: &'static [Self] = &[
+        // What was not replayed is told in its order once the node is open.
+        Self::NoReplay,
         // Each void is followed by an adopt of whoever holds, so either order ends the same.
         Self::AdoptBeforeReplay,
         // Whoever opens a node under an outrun epoch is found by the next look, and what it sold

@@ -10,17 +10,17 @@ use crate::port::Weather;
 use crate::redis_nodes::RedisNodes;
 
 /// What one user was told.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct User {
-    /// By a 202 or a 409.
+    presses: u32,
+    /// Presses refused for certain. The others may have reserved something.
+    refusals: u32,
+    /// Reservations a 202 named.
+    accepted: Vec<ReservationId>,
+    /// The reservation named last, by a 202 or a 409.
     owns: Option<ReservationId>,
-    /// A 202.
-    accepted: bool,
-    /// Nothing certain: the outcome is unknown, or the edge died.
-    unknown: bool,
     /// Two answers name two reservations.
     contradicted: bool,
-    presses: u32,
     /// Pressed once and was told of an earlier order.
     told_of_none: bool,
 }
@@ -41,41 +41,30 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn asked(&mut self, user: i64) {
         self.attempts += 1;
-        let known = self.users.entry(user).or_default();
-        known.presses += 1;
-        // Until an answer comes, an edge may die with it.
-        known.unknown = true;
+        self.users.entry(user).or_default().presses += 1;
     }
 
     pub(crate) fn accepted(&mut self, user: i64, id: ReservationId) {
         self.accepted += 1;
         self.sold_out_in_a_row = 0;
-        self.note(user, id);
-        self.users.entry(user).or_default().accepted = true;
+        self.note(user, id).accepted.push(id);
     }
 
     pub(crate) fn owns(&mut self, user: i64, id: ReservationId) {
-        let known = self.users.entry(user).or_default();
+        let known = self.note(user, id);
         known.told_of_none |= known.presses == 1;
-        self.note(user, id);
     }
 
-    fn note(&mut self, user: i64, id: ReservationId) {
+    fn note(&mut self, user: i64, id: ReservationId) -> &mut User {
         let known = self.users.entry(user).or_default();
         known.contradicted |= known.owns.is_some_and(|before| before != id);
         known.owns = Some(id);
+        known
     }
 
-    /// Refused for certain, with nothing unknown before: `certain` says whether this was the first
-    /// press.
-    pub(crate) fn refused(&mut self, user: i64, first_press: bool) {
-        if first_press {
-            self.users.entry(user).or_default().unknown = false;
-        }
-    }
-
-    pub(crate) fn has_pressed(&self, user: i64) -> bool {
-        self.users.contains_key(&user)
+    /// Nothing was reserved, for certain.
+    pub(crate) fn refused(&mut self, user: i64) {
+        self.users.entry(user).or_default().refusals += 1;
     }
 
     /// What does not agree at the end, when all is quiet and everything was asked for.
@@ -89,9 +78,9 @@ impl Told {
         let sale = &tables.sale;
         check(sale.total == sale.stock + tables.units_held(), "I1: units appeared or vanished")?;
         check(sale.stock >= 0, "I2: the stock is negative")?;
-        let lost = self.users.values().filter(|user| user.accepted);
-        let lost = lost.filter_map(|user| user.owns).find(|id| !tables.orders.contains_key(id));
-        check(lost.is_none(), "I3: a 202 has no outcome")?;
+        let accepted = || self.users.values().flat_map(|user| &user.accepted);
+        let lost = accepted().any(|id| !tables.orders.contains_key(id));
+        check(!lost, "I3: a 202 has no outcome")?;
 
         let in_redis: BTreeMap<_, _> = redis
             .holders(redis.primary)
@@ -106,10 +95,9 @@ impl Told {
         check(redis.available(redis.primary) == sale.stock, "I4: available is not the stock")?;
         check(sale.stock == 0, "I9: units were not sold")?;
 
-        let charged = |user: &&i64| {
-            self.users.get(user).is_none_or(|told| told.owns.is_none() && !told.unknown)
-        };
-        check(!users.keys().any(|user| charged(&user)), "I12: refused, and charged")?;
+        let refused =
+            |user: &i64| self.users.get(user).is_none_or(|told| told.presses == told.refusals);
+        check(!users.keys().any(refused), "I12: refused, and charged")?;
         let frame = redis.frame.ok_or("I10: nothing was ever published")?;
         let told = (frame.stock, frame.available, frame.epoch);
         if told != (sale.stock, 0, sale.epoch) {
@@ -119,8 +107,7 @@ impl Told {
         let is_rejected = |id: &ReservationId| {
             tables.orders.get(id).is_some_and(|row| row.status == OrderStatus::Rejected)
         };
-        let accepted = self.users.values().filter(|user| user.accepted);
-        let rejected = accepted.filter_map(|user| user.owns).filter(is_rejected).count();
+        let rejected = accepted().filter(|id| is_rejected(id)).count();
         match weather {
             Weather::PartsDie => {
                 check(rejected == 0, "I7: rejected after a 202")?;
