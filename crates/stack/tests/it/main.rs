@@ -17,6 +17,7 @@ mod reconcile;
 mod runbook;
 mod sale;
 mod servers;
+mod sold_out;
 #[cfg(feature = "tls")]
 mod tls;
 mod trace;
