@@ -130,6 +130,7 @@ impl Edge {
             catalogue: feed.catalogue.clone(),
             clock: feed.clock.clone(),
             watchers: feed.watchers.clone(),
+            reserver: reserver.clone(),
             ready: readiness.part("redis"),
         };
         let (database, products) = (readiness.part("database"), readiness.part("products"));

@@ -39,6 +39,12 @@ pub enum EffectsError {
     /// PostgreSQL did not answer as expected.
     #[error(transparent)]
     Database(#[from] SettleError),
+    /// A number is missing in the log: somebody edited it, and a person must look.
+    #[error("the effects log has a gap after number {after}")]
+    Gap {
+        /// The last effect Redis applied.
+        after: i64,
+    },
     /// The sale is not vouched for, or another gatekeeper claimed it. Nothing was done.
     #[error("the sale is closed on this node")]
     Closed,
@@ -134,8 +140,12 @@ impl<R: RedisCalls> Effects<R> {
             if effects.is_empty() {
                 return Ok(applied);
             }
+            let before = applied;
             for chunk in effects.chunks(EFFECTS_PER_CALL) {
                 applied = self.report(claim, stock, "[]", chunk).await?;
+            }
+            if applied == before {
+                return Err(EffectsError::Gap { after: applied });
             }
         }
     }

@@ -54,6 +54,14 @@ impl From<RedisCallError> for RelayError {
     }
 }
 
+/// Old entries, as many as one message takes.
+struct Page {
+    /// Those that can be read.
+    batches: Vec<OrderBatch>,
+    /// Where the next page begins; `None` after the last.
+    next: Option<String>,
+}
+
 impl<R: RedisCalls, P: Publish> Relay<R, P> {
     /// Looks and publishes while this settler leads, until `stop`.
     pub async fn run(mut self, leading: watch::Receiver<Leading>, stop: CancellationToken) {
@@ -95,15 +103,15 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
         let newest_ms = now_ms.saturating_sub(age_ms);
         for product in products {
             self.measure(*product, now_ms).await?;
+            let mut from = "-".to_owned();
             loop {
-                let entries = self.read_old(*product, newest_ms).await?;
-                let found = entries.len();
-                if found == 0 {
-                    break;
+                let page = self.read_old(*product, &from, newest_ms).await?;
+                if !page.batches.is_empty() {
+                    self.publish(*product, &page.batches).await?;
                 }
-                self.publish(*product, &entries).await?;
-                if found < ENTRIES_PER_MESSAGE {
-                    break;
+                match page.next {
+                    Some(next) => from = next,
+                    None => break,
                 }
             }
         }
@@ -136,10 +144,11 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
     async fn read_old(
         &self,
         product: ProductId,
+        from: &str,
         newest_ms: u64,
-    ) -> Result<Vec<OrderBatch>, RelayError> {
+    ) -> Result<Page, RelayError> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(keys::outbox(product)).arg("-").arg(newest_ms);
+        range.arg(keys::outbox(product)).arg(from).arg(newest_ms);
         range.arg("COUNT").arg(ENTRIES_PER_MESSAGE);
         let entries = read_entries(self.redis.query(&range).await?)?;
         let batches = entries.ids.iter().filter_map(|entry| {
@@ -157,7 +166,10 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
             }
             batch
         });
-        Ok(batches.collect())
+        let batches = batches.collect();
+        let full = entries.ids.len() == ENTRIES_PER_MESSAGE;
+        let last = entries.ids.last().filter(|_| full);
+        Ok(Page { batches, next: last.map(|entry| format!("({}", entry.id)) })
     }
 
     async fn publish(

@@ -11,6 +11,8 @@ use anyhow::Context;
 use fastrand::Rng;
 use stack::{Stack, State};
 
+use crate::outside;
+
 /// Seconds between two faults: enough for the slowest to heal now and then, and to overlap else.
 const GAP_MS: (u64, u64) = (1_500, 5_000);
 /// How long what stands still stands still.
@@ -139,12 +141,12 @@ pub(crate) async fn inject(stack: &Stack, fault: &Fault) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until everything runs, and a little longer.
+/// Waits until everything runs and nothing waits for the broker, and a little longer.
 async fn calm(stack: &Stack) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + CALM_MAX;
     loop {
         let all_run = stack.status().processes.iter().all(|p| p.state == State::Running);
-        if all_run {
+        if all_run && matches!(outside::outbox(stack).await, Ok(0)) {
             tokio::time::sleep(CALM).await;
             return Ok(());
         }

@@ -46,7 +46,8 @@ pub(crate) fn judge(told: &Told, stores: &Stores, redis_lost_data: bool) -> Vec<
     say("I1 units add up", drift == 0, format!("{drift} units adrift of {}", stores.total));
     say("I2 never negative", stores.stock >= 0, format!("stock {}", stores.stock));
 
-    let accepted = || told.users.values().filter_map(|user| user.accepted.as_ref());
+    let accepted =
+        || told.users.values().flat_map(|user| user.accepted.iter().chain(&user.accepted_before));
     let lost = accepted().filter(|id| !stores.orders.contains_key(*id)).count();
     say(
         "I3 every 202 has its outcome",

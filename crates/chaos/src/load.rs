@@ -27,6 +27,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(12);
 pub(crate) struct User {
     /// Reservation id of a 202.
     pub(crate) accepted: Option<String>,
+    /// Reservations of earlier 202s.
+    pub(crate) accepted_before: Vec<String>,
     /// How many faults there had been at that moment.
     pub(crate) accepted_in: usize,
     /// Reservation id of a 409 for this user's own order.
@@ -222,8 +224,10 @@ impl Buyer {
             (202, _) => {
                 self.pulse.accepted.fetch_add(1, Ordering::SeqCst);
                 known.contradicted |= known.accepted.as_ref().is_some_and(|before| *before != id);
-                if known.accepted.replace(id).is_none() {
-                    known.accepted_in = self.pulse.faults.load(Ordering::Relaxed);
+                match known.accepted.replace(id) {
+                    None => known.accepted_in = self.pulse.faults.load(Ordering::Relaxed),
+                    // Each 202 is a promise of its own.
+                    Some(before) => known.accepted_before.push(before),
                 }
                 self.pulse.decided();
             }

@@ -32,10 +32,6 @@ pub(crate) async fn read(stack: &Stack) -> anyhow::Result<Stores> {
     };
     let orders: HashMap<String, Order> = rows.iter().map(order).collect();
 
-    let mut redis =
-        redis::Client::open(stack.redis_url())?.get_multiplexed_async_connection().await?;
-    let outbox: i64 = redis::cmd("XLEN").arg("outbox:{1}").query_async(&mut redis).await?;
-
     let broker = Connection::connect(stack.amqp_url(), ConnectionProperties::default()).await?;
     let channel = broker.create_channel().await?;
     let depth = async |queue: &str| {
@@ -49,11 +45,18 @@ pub(crate) async fn read(stack: &Stack) -> anyhow::Result<Stores> {
         stock: product.get(1),
         orders,
         available: available(stack).await?.context("the sale is not in Redis")?,
-        outbox,
+        outbox: outbox(stack).await?,
         queue,
         dead,
         reconciled,
     })
+}
+
+/// Entries of the outbox.
+pub(crate) async fn outbox(stack: &Stack) -> anyhow::Result<i64> {
+    let client = redis::Client::open(stack.redis_url())?;
+    let mut redis = client.get_multiplexed_async_connection().await?;
+    Ok(redis::cmd("XLEN").arg("outbox:{1}").query_async(&mut redis).await?)
 }
 
 /// Units Redis can still reserve; `None` while the sale is not loaded.

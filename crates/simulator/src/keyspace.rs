@@ -105,11 +105,13 @@ impl Keyspace {
         bulk(format!("{}-{}", self.last_entry.0, self.last_entry.1))
     }
 
-    /// `- END COUNT n`, where END is `+` or milliseconds.
+    /// `START END COUNT n`, where START is `-` or `(id` and END is `+` or milliseconds.
     fn range(&self, key: &str, args: &[String]) -> Value {
         let end = args.get(1).and_then(|end| end.parse().ok()).unwrap_or(u64::MAX);
         let count = args.get(3).and_then(|count| count.parse().ok()).unwrap_or(usize::MAX);
+        let after = args.first().and_then(|start| parse_id(start.strip_prefix('(')?));
         let entries = self.streams.get(key).into_iter().flatten();
+        let entries = entries.filter(|(id, _)| after.is_none_or(|after| **id > after));
         let entries = entries.take_while(|((ms, _), _)| *ms <= end).take(count);
         let reply = entries.map(|((ms, n), fields)| {
             let fields = Value::Array(fields.iter().map(bulk).collect());

@@ -13,8 +13,6 @@ pub enum Mutant {
     NoReplay,
     /// A gatekeeper adopts no holders.
     NoAdopt,
-    /// A gatekeeper adopts holders before it replays effects.
-    AdoptBeforeReplay,
     /// A gatekeeper does not look whether its epoch still stands.
     NoEpochCheck,
     /// A gatekeeper looks at PostgreSQL before it raises the epoch.
@@ -120,8 +118,6 @@ impl Mutant {
     pub const SECOND_LINE: &'static [Self] = &[
         // What was not replayed is told in its order once the node is open.
         Self::NoReplay,
-        // Each void is followed by an adopt of whoever holds, so either order ends the same.
-        Self::AdoptBeforeReplay,
         // Whoever opens a node under an outrun epoch is found by the next look, and what it sold
         // is judged late.
         Self::NoEpochCheck,

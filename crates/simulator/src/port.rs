@@ -50,8 +50,6 @@ pub(crate) struct World {
     /// The node each process believes to be the primary.
     routes: BTreeMap<Process, usize>,
     ghosts: Vec<Ghost>,
-    /// Calls of gatekeepers that wait; for the mutant that adopts first.
-    held_back: BTreeMap<Process, Vec<Vec<String>>>,
 }
 
 impl World {
@@ -75,7 +73,6 @@ impl World {
             mutant,
             routes: BTreeMap::new(),
             ghosts: Vec::new(),
-            held_back: BTreeMap::new(),
         }
     }
 
@@ -118,21 +115,6 @@ impl World {
         for Ghost { node, args, .. } in Vec::into_iter(due) {
             let _ = self.run(node, &args);
         }
-    }
-
-    fn hold_back(&mut self, process: Process, script: &LoadedScript, args: &[String]) -> bool {
-        let claims = args.get(5).is_some_and(|claim| claim != "0");
-        if script.text().contains("Purpose: tell Redis what PostgreSQL") && claims {
-            self.held_back.entry(process).or_default().push(args.to_vec());
-            return true;
-        }
-        if script.text().contains("Purpose: vouch for this node") {
-            let node = self.route(process);
-            for held in self.held_back.remove(&process).unwrap_or_default() {
-                let _ = self.run(node, &held);
-            }
-        }
-        false
     }
 }
 
@@ -229,17 +211,8 @@ impl RedisCalls for Port {
         Ok(replies)
     }
 
-    async fn call(&self, script: &LoadedScript, command: &Cmd) -> Result<Value, RedisCallError> {
-        let args = texts(command);
-        if self.is(Mutant::AdoptBeforeReplay)
-            && self.world(|world| world.hold_back(self.process, script, &args))
-        {
-            // As the script would: every effect of the call is applied.
-            let last = args.iter().skip(11).step_by(6).next_back();
-            let applied = last.and_then(|n| n.parse().ok()).unwrap_or(0);
-            return Ok(Value::Array(vec![Value::Int(0), Value::Int(applied)]));
-        }
-        self.send(args).await
+    async fn call(&self, _: &LoadedScript, command: &Cmd) -> Result<Value, RedisCallError> {
+        self.send(texts(command)).await
     }
 }
 

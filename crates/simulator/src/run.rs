@@ -18,6 +18,7 @@ use crate::mutant::Mutant;
 use crate::port::{Port, Weather, World};
 use crate::redis_nodes::RedisNodes;
 use crate::scripts::Scripts;
+use crate::told::balance;
 
 /// Units on sale: few, so that they run short while things break.
 const UNITS: i64 = 10;
@@ -167,6 +168,7 @@ impl Run {
         self.heal();
         self.sale.selling.store(false, Ordering::Relaxed);
         self.until_quiet()?;
+        self.world(|world| balance(&world.database.committed, &world.redis))?;
         self.sale.selling.store(true, Ordering::Relaxed);
         self.world(|world| world.told.sold_out_in_a_row = 0);
         self.until("the rest was never sold", |run| {

@@ -74,27 +74,13 @@ impl Told {
         redis: &RedisNodes,
         weather: Weather,
     ) -> Result<(), String> {
-        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+        balance(tables, redis)?;
         let sale = &tables.sale;
-        check(sale.total == sale.stock + tables.units_held(), "I1: units appeared or vanished")?;
-        check(sale.stock >= 0, "I2: the stock is negative")?;
+        check(sale.stock == 0, "I9: units were not sold")?;
         let accepted = || self.users.values().flat_map(|user| &user.accepted);
         let lost = accepted().any(|id| !tables.orders.contains_key(id));
         check(!lost, "I3: a 202 has no outcome")?;
-
-        let in_redis: BTreeMap<_, _> = redis
-            .holders(redis.primary)
-            .into_iter()
-            .map(|(user, holder)| (user, holder.id))
-            .collect();
-        let in_tables: Vec<_> =
-            tables.holding().map(|row| (row.order.user.get(), row.order.id)).collect();
-        let users: BTreeMap<_, _> = in_tables.iter().copied().collect();
-        check(users.len() == in_tables.len(), "I5: a user holds two orders")?;
-        check(users == in_redis, "I4: Redis and PostgreSQL know other holders")?;
-        check(redis.available(redis.primary) == sale.stock, "I4: available is not the stock")?;
-        check(sale.stock == 0, "I9: units were not sold")?;
-
+        let users = holders(tables);
         let refused =
             |user: &i64| self.users.get(user).is_none_or(|told| told.presses == told.refusals);
         check(!users.keys().any(refused), "I12: refused, and charged")?;
@@ -123,4 +109,26 @@ impl Told {
             }
         }
     }
+}
+
+fn check(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.to_owned()) }
+}
+
+/// Whose order holds units, by user.
+fn holders(tables: &Tables) -> BTreeMap<i64, ReservationId> {
+    tables.holding().map(|row| (row.order.user.get(), row.order.id)).collect()
+}
+
+/// What must agree whenever all is quiet.
+pub(crate) fn balance(tables: &Tables, redis: &RedisNodes) -> Result<(), String> {
+    let sale = &tables.sale;
+    check(sale.total == sale.stock + tables.units_held(), "I1: units appeared or vanished")?;
+    check(sale.stock >= 0, "I2: the stock is negative")?;
+    let users = holders(tables);
+    check(users.len() == tables.holding().count(), "I5: a user holds two orders")?;
+    let in_redis = redis.holders(redis.primary).into_iter();
+    let in_redis: BTreeMap<_, _> = in_redis.map(|(user, holder)| (user, holder.id)).collect();
+    check(users == in_redis, "I4: Redis and PostgreSQL know other holders")?;
+    check(redis.available(redis.primary) == sale.stock, "I4: available is not the stock")
 }

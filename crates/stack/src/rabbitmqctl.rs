@@ -11,8 +11,8 @@ use crate::options::Server;
 use crate::stack::Stack;
 
 /// What tells the tool which node it talks to; the rest of the broker's environment is its own.
-const VARIABLES: [&str; 4] =
-    ["HOME", "RABBITMQ_NODENAME", "ERL_EPMD_PORT", "RABBITMQ_CONF_ENV_FILE"];
+const VARIABLES: [&str; 5] =
+    ["HOME", "RABBITMQ_NODENAME", "ERL_EPMD_PORT", "RABBITMQ_CONF_ENV_FILE", "ERL_CRASH_DUMP"];
 
 impl Stack {
     /// Runs `rabbitmqctl` with these arguments; what it printed.

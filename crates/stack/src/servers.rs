@@ -100,6 +100,7 @@ fn rabbitmq(dir: &DataDir, settings: &Settings) -> anyhow::Result<Vec<Spec>> {
         ("RABBITMQ_MNESIA_BASE", format!("{home}/mnesia")),
         ("RABBITMQ_LOG_BASE", format!("{home}/log")),
         ("RABBITMQ_PID_FILE", format!("{home}/pid")),
+        ("ERL_CRASH_DUMP", format!("{home}/erl_crash.dump")),
         ("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf")),
         ("RABBITMQ_CONF_ENV_FILE", at("rabbitmq-env.conf")),
         ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::watchers::Watchers;
 use crate::read::Catalogue;
-use crate::reserve::RedisClock;
+use crate::reserve::{RedisClock, Reserver};
 
 /// At most 20 frames a second and product reach the clients.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -42,6 +42,8 @@ pub struct Subscriber {
     pub clock: Arc<RedisClock>,
     /// Who waits for orders.
     pub watchers: Watchers,
+    /// Who must hear of units that return.
+    pub reserver: Reserver,
     /// Set while Redis answers.
     pub ready: Part,
 }
@@ -116,6 +118,7 @@ impl Subscriber {
             tracing::error!("a frame on the feed that no script of ours published");
             return;
         };
+        self.reserver.note_frame(frame.product, frame.epoch, frame.available);
         let now_ms = self.now_ms();
         if board.take(frame, now_ms) {
             board.publish(now_ms);

@@ -3,8 +3,8 @@
 //! Owns the decision to repeat a call; `batcher` makes it. Invariant: "nothing was reserved" is
 //! said only when no call of this batch can have run.
 
-use domain::ProductId;
 use domain::contract::keys;
+use domain::{ProductId, Reserved};
 use redis::Cmd;
 use service::redis_pool::{LoadedScript, RedisCallError};
 
@@ -58,6 +58,9 @@ impl Tries {
     /// Notes how a call ended. `time_left`: another one would end before the deadline.
     pub fn after(&mut self, outcome: Outcome, time_left: bool) -> Next {
         match outcome {
+            // A full outbox says that nothing was reserved now; an earlier call may still run.
+            Ok(Some(Reply::Decided(decided)))
+                if self.may_have_run && decided.answers.contains(&Reserved::Overloaded) => {}
             Ok(Some(Reply::Decided(decided))) => return Next::Answer(decided),
             // Closed or stale: this call reserved nothing.
             Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
@@ -95,6 +98,17 @@ mod tests {
         let mut tries = Tries::default();
         assert_eq!(tries.after(unknown(), true), Next::Again);
         assert_eq!(tries.after(closed(), false), Next::Fail(ReserveError::OutcomeUnknown));
+        let overloaded = || {
+            let answers = vec![Reserved::Overloaded];
+            let (epoch, outbox_id) = (domain::Epoch(1), String::new());
+            let decided = Decided { redis_ms: 1, epoch, available: 1, outbox_id, answers };
+            Ok(Some(Reply::Decided(decided)))
+        };
+        let mut tries = Tries::default();
+        assert!(matches!(tries.after(overloaded(), true), Next::Answer(_)));
+        assert_eq!(tries.after(unknown(), true), Next::Again);
+        assert_eq!(tries.after(overloaded(), true), Next::Again);
+        assert_eq!(tries.after(overloaded(), false), Next::Fail(ReserveError::OutcomeUnknown));
         let mut tries = Tries::default();
         let not_sent = Err(RedisCallError::NotSent("no connection".into()));
         assert_eq!(tries.after(not_sent, false), Next::Fail(ReserveError::Unavailable));

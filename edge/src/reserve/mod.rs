@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use domain::{ProductId, Quantity, ReservationId, Reserved, UserId};
+use domain::{Epoch, ProductId, Quantity, ReservationId, Reserved, UserId};
 use service::redis_pool::{LoadedScript, RedisPool};
 use service::trace::Traced;
 use tokio::sync::{mpsc, oneshot};
@@ -167,6 +167,13 @@ impl Reserver {
         lane.inbox.try_send(request).map_err(|_| ReserveError::Unavailable)?;
         // A batcher that died may have called Redis.
         answer.await.unwrap_or(Err(ReserveError::OutcomeUnknown))
+    }
+
+    /// Hears of a frame of the feed: a sale told from memory may have units again.
+    pub fn note_frame(&self, product: ProductId, epoch: Epoch, available: i64) {
+        if let Some(lane) = self.0.lanes.load().get(&product) {
+            lane.sold_out.note_frame(epoch, available);
+        }
     }
 
     fn start_lane(&self, product: ProductId) -> Lane {

@@ -1,9 +1,10 @@
 //! Sold out, told from memory: a sale without units and everybody who owns an order of it.
 //!
 //! Owns the set of owners, how it is loaded and when it is dropped; `reserve.lua` stays the only one
-//! that says "sold out" first. Invariant: nobody who may own an order is answered from memory. The
-//! set is used only while epoch, seq and last effect are those it was loaded at, and only for
-//! [`STALE_MAX`] after Redis said so last.
+//! that says "sold out" first.
+//! Invariant: nobody who owned an order when Redis was asked last is answered from memory. The set
+//! is used only while epoch, seq and last effect are those it was loaded at, not after a frame of
+//! the feed that says otherwise, and never longer than [`STALE_MAX`] after Redis was asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,8 +27,10 @@ const PROBE_SALE: &str = include_str!("../../../lua/probe_sale.lua");
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// An answer older than this is no answer: a probe was late, or Redis is away.
 const STALE_MAX: Duration = Duration::from_millis(250);
-/// Owners kept at most, 8 bytes each; of a larger sale Redis answers.
-const OWNERS_MAX: usize = 4_000_000;
+/// Owners kept of one sale at most, 8 bytes each; of a larger one Redis answers.
+const OWNERS_MAX: usize = 1_000_000;
+/// A sale nobody was refused for in so many probes is not watched any longer.
+const IDLE_PROBES_MAX: u32 = 50;
 /// Until a sale that was too large is tried again: reading it costs Redis as much as keeping it.
 const TOO_LARGE_PAUSE: Duration = Duration::from_secs(60);
 /// Owners one HSCAN returns, give or take: some 200 µs of Redis time.
@@ -68,6 +71,8 @@ struct Owners {
     loaded: Instant,
     /// When Redis was asked last that confirmed it, ms after `loaded`.
     confirmed_ms: AtomicU64,
+    /// Somebody was refused since the last probe.
+    used: AtomicBool,
 }
 
 impl Owners {
@@ -93,6 +98,8 @@ enum Ended {
     Changed,
     /// It has more owners than are kept.
     TooLarge,
+    /// Nobody asks for it.
+    Idle,
 }
 
 /// What is known of one product. Empty while units may be had.
@@ -114,7 +121,20 @@ impl SoldOut {
         let owners = self.owners.load();
         let Some(owners) = owners.as_ref() else { return false };
         // Without Redis's time nothing is known of the window.
-        clock.at(now).is_some_and(|redis_ms| owners.refuses(user, quantity, redis_ms, now))
+        let refused =
+            clock.at(now).is_some_and(|redis_ms| owners.refuses(user, quantity, redis_ms, now));
+        if refused {
+            owners.used.store(true, Ordering::Relaxed);
+        }
+        refused
+    }
+
+    /// Forgets what a frame of the feed contradicts: units are back, or the sale begins anew.
+    pub(super) fn note_frame(&self, epoch: Epoch, available: i64) {
+        let contradicts = |owners: &Arc<Owners>| epoch > owners.moment.epoch || available > 0;
+        if self.owners.load().as_ref().is_some_and(contradicts) {
+            self.owners.store(None);
+        }
     }
 
     /// Whether the caller is the one to start a [`Watcher`].
@@ -158,14 +178,17 @@ impl<R: RedisCalls> Watcher<R> {
         self.sold_out.owners.store(Some(owners.clone()));
         let mut ticks = tokio::time::interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let mut idle = 0;
+        while idle < IDLE_PROBES_MAX {
             ticks.tick().await;
+            idle = if owners.used.swap(false, Ordering::Relaxed) { 0 } else { idle + 1 };
             let asked = Instant::now();
             if self.probe(script).await.map_err(|_| ())? != Some(owners.moment) {
                 return Ok(Ended::Changed);
             }
             owners.confirm(asked);
         }
+        Ok(Ended::Idle)
     }
 
     /// Everybody who owns an order, if nothing changed while they were read.
@@ -192,7 +215,8 @@ impl<R: RedisCalls> Watcher<R> {
         if self.probe(script).await? != Some(moment) {
             return Ok(Err(Ended::Changed));
         }
-        Ok(Ok(Owners { moment, users, loaded, confirmed_ms: AtomicU64::new(0) }))
+        let (confirmed_ms, used) = (AtomicU64::new(0), AtomicBool::new(true));
+        Ok(Ok(Owners { moment, users, loaded, confirmed_ms, used }))
     }
 
     /// The moment a sold-out sale is in; `None` when it is not sold out, or closed.
@@ -228,7 +252,8 @@ mod tests {
     fn owners(loaded: Instant) -> Owners {
         let moment =
             Moment { epoch: Epoch(1), seq: Seq(9), applied: 0, limit: 2, closes_at_ms: 5_000 };
-        Owners { moment, users: vec![3, 7, 9], loaded, confirmed_ms: AtomicU64::new(0) }
+        let (confirmed_ms, used) = (AtomicU64::new(0), AtomicBool::new(false));
+        Owners { moment, users: vec![3, 7, 9], loaded, confirmed_ms, used }
     }
 
     fn refuses(owners: &Owners, user: i64, units: i64, redis_ms: i64, now: Instant) -> bool {
@@ -248,6 +273,19 @@ mod tests {
         assert!(!refuses(&owners, 4, 1, 4_999, later), "nobody confirmed it since");
         owners.confirm(later);
         assert!(refuses(&owners, 4, 1, 4_999, later));
+    }
+
+    #[test]
+    fn a_frame_with_units_or_of_a_later_life_is_believed_at_once() {
+        let now = Instant::now();
+        let known = |epoch, available| {
+            let sold_out = SoldOut::default();
+            sold_out.owners.store(Some(Arc::new(owners(now))));
+            sold_out.note_frame(Epoch(epoch), available);
+            sold_out.owners.load().is_some()
+        };
+        assert!(known(1, 0) && known(0, 0));
+        assert!(!known(1, 1) && !known(2, 0));
     }
 
     #[test]

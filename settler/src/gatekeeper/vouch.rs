@@ -38,8 +38,8 @@ pub enum Vouched {
         /// Orders the node did not know.
         adopted: i64,
     },
-    /// Another gatekeeper came later, which will open the sale, or the node restarted meanwhile, and
-    /// the next look starts over.
+    /// Another gatekeeper came later, which will open the sale, or the node restarted meanwhile;
+    /// then the next look starts over.
     Outrun,
 }
 

@@ -28,6 +28,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(12);
 pub(crate) struct Told {
     /// Reservation id of a 202, by user.
     pub(crate) accepted: BTreeMap<u64, String>,
+    /// Reservations of earlier 202s of the same users.
+    accepted_before: Vec<String>,
     /// Whoever may or may not have bought: no answer, `OUTCOME_UNKNOWN`, or already purchased.
     pub(crate) unknown: BTreeSet<u64>,
     /// Whoever was told `UNAVAILABLE` at least once.
@@ -41,6 +43,7 @@ pub(crate) struct Told {
 impl Told {
     fn add(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
+        self.accepted_before.extend(other.accepted_before);
         self.unknown.extend(other.unknown);
         self.turned_away.extend(other.turned_away);
         self.contradicted.extend(other.contradicted);
@@ -52,7 +55,8 @@ impl Told {
     pub(crate) async fn check(&self, ledger: &Ledger) -> usize {
         wait_until("every 202 has its order", || async {
             let orders = ledger.orders().await;
-            self.accepted.values().all(|id| orders.contains_key(id))
+            let told = self.accepted.values().chain(&self.accepted_before);
+            told.into_iter().all(|id| orders.contains_key(id))
         })
         .await;
         let owners = ledger.owners().await;
@@ -73,8 +77,10 @@ impl Told {
         let id = text("reservation_id").to_owned();
         match (status, text("code")) {
             (202, _) => {
-                if self.accepted.insert(user, id.clone()).is_some_and(|before| before != id) {
+                // Each 202 is a promise of its own.
+                if let Some(before) = self.accepted.insert(user, id.clone()).filter(|b| *b != id) {
                     self.contradicted.insert(user);
+                    self.accepted_before.push(before);
                 }
             }
             (409, "ALREADY_PURCHASED") => match self.accepted.get(&user) {

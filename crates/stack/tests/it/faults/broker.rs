@@ -260,6 +260,9 @@ async fn a_broker_killed_five_times_loses_nothing_it_confirmed() {
     stack.shutdown().await;
 }
 
+/// I8: how long after the broker's return everything may take to be settled.
+const SETTLED_MAX: Duration = Duration::from_secs(30);
+
 /// F8: the broker is away for 30 s in the middle of a sale. Buyers do not notice; everything is
 /// settled within 30 s of its return.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,6 +275,7 @@ async fn a_sale_goes_on_without_its_broker_and_is_settled_when_it_returns() {
     stack.stop("rabbitmq").await.unwrap();
     let silence = crowd.longest_silence(AWAY).await;
     stack.resume("rabbitmq").await.unwrap();
+    let returned = Instant::now();
     crowd.accepts(100).await;
     let told = crowd.go_home().await;
     assert!(silence < SILENCE_MAX, "nobody was accepted for {silence:?}");
@@ -279,5 +283,7 @@ async fn a_sale_goes_on_without_its_broker_and_is_settled_when_it_returns() {
     assert_eq!(told.check(&ledger).await, 0, "I7");
     assert!(told.unknown.is_empty() && told.turned_away.is_empty(), "{:?}", told.turned_away);
     wait_quiet(&stack, &ledger).await;
+    let took = returned.elapsed();
+    assert!(took < SETTLED_MAX, "I8: settled {took:?} after the broker returned");
     stack.shutdown().await;
 }

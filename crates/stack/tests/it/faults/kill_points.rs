@@ -9,7 +9,7 @@ use super::{
     NO_SWEEPER, accepted, env, outbox_length, redis, reservation, sale_field, wait_quiet,
     wait_settled,
 };
-use crate::buyer::{Ledger, buy};
+use crate::buyer::{Ledger, buy, get};
 use crate::wait::{wait_running, wait_until};
 
 /// Deaths at each point: a lucky order of events would not be lucky so often.
@@ -61,6 +61,7 @@ async fn a_buyer_whose_edge_died_gets_the_same_order_from_another_edge() {
     for (point, user) in rounds.zip(1..) {
         points.arm(point);
         assert!(buy(&first, user).await.is_none(), "the edge died before it answered");
+        points.fired(point).await;
         let died = Instant::now();
         let id = reservation(&redis, user).await.expect("the reservation stands");
         let again = buy(&second, user).await.unwrap();
@@ -69,7 +70,11 @@ async fn a_buyer_whose_edge_died_gets_the_same_order_from_another_edge() {
         wait_settled(&ledger, &[id]).await;
         let took = died.elapsed();
         assert!(took < RELAYED_MAX, "F1, {point}: settled {took:?} after the edge died");
-        wait_running(&stack, "edge-1").await;
+        // What the supervisor says may be from before the death.
+        wait_until("the edge serves again", || async {
+            get(&first, "/readyz").await.is_some_and(|answer| answer.status == 200)
+        })
+        .await;
     }
     wait_quiet(&stack, &ledger).await;
     assert_eq!(ledger.orders().await.len(), 2 * ROUNDS, "an order each");
