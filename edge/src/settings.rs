@@ -82,8 +82,8 @@ pub struct ReserveSettings {
     #[arg(long, env = "EDGE_MESSAGE_BATCHES_MAX", default_value_t = 64,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub message_batches_max: u16,
-    /// Longest time a request waits for others under load, ms
-    #[arg(long, env = "EDGE_LINGER_MS_MAX", default_value = "3", value_parser = parse_ms)]
+    /// Longest time a batch waits for the one before it to be confirmed, ms
+    #[arg(long, env = "EDGE_LINGER_MS_MAX", default_value = "10", value_parser = parse_ms)]
     pub linger_ms_max: Duration,
     /// Batches that may wait for the broker in Redis before buyers are turned away
     #[arg(long, env = "EDGE_OUTBOX_MAX", default_value_t = 10_000,

@@ -9,13 +9,13 @@ use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
 use service::kill_point;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::call::{self, Next, Outcome, Tries};
 use super::clock::RedisClock;
-use super::linger::Pace;
+use super::linger::linger;
 use super::reply::{Decided, Reply, decode};
 use super::sold_out::{SoldOut, Watcher};
 use super::{Answer, Limits, Request, ReserveError};
@@ -42,7 +42,7 @@ pub(super) struct Batcher {
 impl Batcher {
     /// Runs until every sender is gone and nothing waits.
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Request>) {
-        let mut pace = Pace::default();
+        let turn = Arc::new(Semaphore::new(1));
         // Whoever watches the sale ends with this loop.
         let stop = CancellationToken::new();
         let _ends = stop.clone().drop_guard();
@@ -51,16 +51,20 @@ impl Batcher {
             let mut batch = Vec::with_capacity(batch_max.min(64));
             batch.push(first);
             take_waiting(&mut inbox, &mut batch, batch_max);
-            let linger = pace.linger(batch.len(), batch_max, self.limits.linger_max);
-            if !linger.is_zero() {
-                tokio::time::sleep(linger).await;
-                take_waiting(&mut inbox, &mut batch, batch_max);
-            }
-            pace.note(batch.len(), Instant::now());
-            if self.decide(batch).await && self.sold_out.begin_watching() {
+            let permit = self.linger(&turn, batch.len()).await;
+            take_waiting(&mut inbox, &mut batch, batch_max);
+            if self.decide(batch, permit).await && self.sold_out.begin_watching() {
                 self.tasks.spawn(self.watcher(stop.clone()).run());
             }
         }
+    }
+
+    /// Waits for the batch before this one, as long as that is worth it. The permit stands for the
+    /// way from here to the broker's confirm.
+    async fn linger(&self, turn: &Arc<Semaphore>, waiting: usize) -> Option<OwnedSemaphorePermit> {
+        let linger = linger(waiting, self.limits.batch_max, self.limits.linger_max);
+        let permit = tokio::time::timeout(linger, turn.clone().acquire_owned());
+        permit.await.ok()?.ok()
     }
 
     fn watcher(&self, stop: CancellationToken) -> Watcher<RedisPool> {
@@ -69,7 +73,7 @@ impl Batcher {
     }
 
     /// Decides a batch and answers it; whether somebody was told "sold out".
-    async fn decide(&self, batch: Vec<Request>) -> bool {
+    async fn decide(&self, batch: Vec<Request>, permit: Option<OwnedSemaphorePermit>) -> bool {
         let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
         let Some(oldest) = batch.iter().map(|request| request.arrived).min() else {
             return false;
@@ -79,7 +83,7 @@ impl Batcher {
         match self.call_until(&batch, oldest + self.limits.buy_timeout).await {
             Ok(decided) => {
                 let sold_out = decided.answers.contains(&Reserved::SoldOut);
-                self.answer(batch, decided);
+                self.answer(batch, decided, permit);
                 sold_out
             }
             Err(error) => {
@@ -140,7 +144,7 @@ impl Batcher {
     }
 
     /// Answers refusals at once, and acceptances when the broker has them, or soon enough.
-    fn answer(&self, batch: Vec<Request>, decided: Decided) {
+    fn answer(&self, batch: Vec<Request>, decided: Decided, permit: Option<OwnedSemaphorePermit>) {
         let available = decided.available;
         let mut accepted = Vec::new();
         let mut orders = Vec::new();
@@ -184,6 +188,7 @@ impl Batcher {
                 tokio::spawn(async move {
                     // Late or unknown: the outbox holds the order, so the promise stands.
                     let _ = tokio::time::timeout(confirm_timeout, confirmed).await;
+                    drop(permit);
                     kill_point::pass("edge.confirmed");
                     tell();
                 });

@@ -5,6 +5,7 @@
 //! Invariant: ack only after COMMIT; a crash in between must redeliver.
 
 pub mod broker;
+mod linger;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::Pool;
 use domain::ProductId;
 use domain::contract::order_message::{self, OrderBatch};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
@@ -157,6 +158,7 @@ impl Consume {
         out: &mut Outlets,
         stop: &CancellationToken,
     ) -> Result<(), ConsumeError> {
+        let (mut settled, mut began) = (0, Instant::now());
         loop {
             let first = tokio::select! {
                 delivery = consumer.next() => delivery.ok_or(ConsumeError::Cancelled)??,
@@ -164,17 +166,30 @@ impl Consume {
             };
             let mut batch = Batch::default();
             batch.add(first);
-            while batch.orders < self.batch_max {
-                match consumer.next().now_or_never() {
-                    Some(Some(delivery)) => batch.add(delivery?),
-                    Some(None) => return Err(ConsumeError::Cancelled),
-                    None => break,
-                }
-            }
+            let linger = linger::linger(settled, began.elapsed());
+            self.gather(&mut consumer, &mut batch, linger).await?;
+            (settled, began) = (batch.orders, Instant::now());
             if !self.finish(channel, batch, out, stop).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Adds what arrives within `linger`, and what has arrived by then, until the batch is full.
+    async fn gather(
+        &self,
+        consumer: &mut Consumer,
+        batch: &mut Batch,
+        linger: Duration,
+    ) -> Result<(), ConsumeError> {
+        let full = async {
+            while batch.orders < self.batch_max {
+                batch.add(consumer.next().await.ok_or(ConsumeError::Cancelled)??);
+            }
+            Ok(())
+        };
+        // Polled at least once: what has arrived is taken even without time.
+        tokio::time::timeout(linger, full).await.unwrap_or(Ok(()))
     }
 
     /// Settles and acknowledges one batch; false when `stop` came first.

@@ -1,8 +1,10 @@
 //! A headless Chromium behind its WebDriver (W3C), and what people would see in it.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -27,6 +29,9 @@ const ARGUMENTS: [&str; 10] = [
     "--disable-sync",
     "--force-color-profile=srgb",
 ];
+
+/// How long a browser may take to end.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// A browser with one page; it ends when this is dropped.
 pub(crate) struct Browser {
@@ -126,9 +131,22 @@ impl Browser {
     }
 }
 
+impl Browser {
+    /// Deletes the session, which ends the browser; blocking, as a destructor cannot wait otherwise.
+    fn end_session(&self) -> std::io::Result<()> {
+        let authority = self.base.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(authority)?;
+        stream.set_read_timeout(Some(END_MAX))?;
+        let path = format!("/session/{}", self.session);
+        write!(stream, "DELETE {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+        std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+    }
+}
+
 impl Drop for Browser {
     fn drop(&mut self) {
-        // chromedriver ends its browser when it is told to end.
+        // A driver that is only told to end may leave its browser behind.
+        let _ = self.end_session();
         let pid = self.driver.id().to_string();
         let _ = Command::new("kill").arg(pid).status();
         let _ = self.driver.wait();
