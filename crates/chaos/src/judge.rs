@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::load::Told;
+use crate::load::{Told, User};
 
 /// One order in PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,9 @@ pub(crate) struct Verdict {
     pub(crate) figures: String,
 }
 
-/// Judges a run. `redis_lost_data`: a fault took back what Redis had said.
-pub(crate) fn judge(told: &Told, stores: &Stores, redis_lost_data: bool) -> Vec<Verdict> {
+/// Judges a run. `losses`: for each fault, and the time before the first, whether it took back what
+/// Redis had said. Only who bought just before or after such a fault may have lost by it.
+pub(crate) fn judge(told: &Told, stores: &Stores, losses: &[bool]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut say = |name, holds, figures| verdicts.push(Verdict { name, holds, figures });
     let confirmed = || stores.orders.values().filter(|order| order.confirmed);
@@ -64,19 +65,27 @@ pub(crate) fn judge(told: &Told, stores: &Stores, redis_lost_data: bool) -> Vec<
 
     let invented = confirmed().filter(|order| !told.users.contains_key(&order.user)).count();
     say("I6 nobody got what they did not ask for", invented == 0, format!("{invented} invented"));
-    let is_rejected = |id: &&String| stores.orders.get(*id).is_some_and(|order| !order.confirmed);
-    let rejected = accepted().filter(is_rejected).count();
-    let allowed = rejected == 0 || redis_lost_data;
-    say("I7 rejected after a 202", allowed, format!("{rejected} rejected"));
+    let is_rejected = |id: &String| stores.orders.get(id).is_some_and(|order| !order.confirmed);
+    // How many of these users there are, and how many of them no loss of Redis explains.
+    let count = |is: &dyn Fn(&User) -> bool| {
+        let near_a_loss = |user: &User| losses.iter().skip(user.accepted_in).take(2).any(|l| *l);
+        let found: Vec<_> = told.users.values().filter(|user| is(user)).collect();
+        let owed = found.iter().filter(|user| !near_a_loss(user)).count();
+        (found.len(), owed)
+    };
+    let (all, owed) =
+        count(&|user| user.accepted.iter().chain(&user.accepted_before).any(is_rejected));
+    let figures = format!("{all} rejected, {owed} of them far from any loss of Redis");
+    say("I7 rejected after a 202", owed == 0, figures);
     let waiting = stores.queue + stores.outbox + stores.dead;
     let figures = format!("queue {}, outbox {}, dead {}", stores.queue, stores.outbox, stores.dead);
     say("I8 everything is settled", waiting == 0 && stores.reconciled, figures);
     let undersold = stores.stock;
     say("I9 everything is sold", undersold == 0, format!("{undersold} undersold"));
 
-    let contradicted = told.users.values().filter(|user| user.contradicted).count();
-    let fine = contradicted == 0 || redis_lost_data;
-    say("I11 a replay is the same", fine, format!("{contradicted} contradicted"));
+    let (all, owed) = count(&|user| user.contradicted);
+    let figures = format!("{all} contradicted, {owed} of them far from any loss of Redis");
+    say("I11 a replay is the same", owed == 0, figures);
     let refused_and_charged = told
         .users
         .iter()
@@ -94,7 +103,6 @@ pub(crate) fn judge(told: &Told, stores: &Stores, redis_lost_data: bool) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::User;
 
     fn good() -> (Told, Stores) {
         let mut told = Told::default();
@@ -111,7 +119,7 @@ mod tests {
     fn broken(change: impl Fn(&mut Told, &mut Stores)) -> Vec<&'static str> {
         let (mut told, mut stores) = good();
         change(&mut told, &mut stores);
-        let verdicts = judge(&told, &stores, false);
+        let verdicts = judge(&told, &stores, &[false, false]);
         verdicts.iter().filter(|v| !v.holds).map(|v| &v.name[..3]).collect()
     }
 
@@ -143,6 +151,8 @@ mod tests {
         let (told, mut stores) = good();
         stores.orders.get_mut("a").into_iter().for_each(|order| order.confirmed = false);
         stores.total = 1;
-        assert!(judge(&told, &stores, true).iter().all(|verdict| verdict.holds));
+        for losses in [[true, false], [false, true]] {
+            assert!(judge(&told, &stores, &losses).iter().all(|verdict| verdict.holds));
+        }
     }
 }

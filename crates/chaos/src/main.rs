@@ -26,8 +26,9 @@ use judge::Verdict;
 use load::{Crowd, Told};
 use table::Row;
 
-/// Units a second of the run, so that the sale sells out while faults go on.
-const UNITS_PER_SECOND: u64 = 1_000;
+/// Units a second of the run: somewhat more than buyers press for, so that faults meet a sale that
+/// sells, and the rest is soon sold after them.
+const UNITS_PER_SECOND: u64 = 2_500;
 /// Each buyer's pause between two presses: some 2,000 presses a second.
 const PRESS_PAUSE: Duration = Duration::from_millis(20);
 /// How long the last fault is watched.
@@ -89,8 +90,9 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
 
     say("");
     table::print(&rows, &told, &stores).iter().for_each(|line| say(line));
-    let lost_data = rows.iter().flat_map(|row| &row.fault).any(Fault::loses_redis_data);
-    let mut verdicts = judge::judge(&told, &stores, lost_data);
+    let losses: Vec<bool> =
+        rows.iter().map(|row| row.fault.as_ref().is_some_and(Fault::loses_redis_data)).collect();
+    let mut verdicts = judge::judge(&told, &stores, &losses);
     let early = first_sold_out < u64::try_from(stock)?;
     let figures = format!("first told after {first_sold_out} of {stock}");
     verdicts.push(feed);

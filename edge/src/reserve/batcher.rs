@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
+use service::backoff::Backoff;
 use service::kill_point;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -22,8 +23,10 @@ use super::{Answer, Limits, Request, ReserveError};
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
 
-/// Pause before a call is repeated: a sale that is being vouched for opens within some 100 ms.
-const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// Pauses before a call is repeated: a sale that is being vouched for opens within some 100 ms, and
+/// a request waits a second at most.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(80);
 
 /// Everything one product's loop needs.
 pub(super) struct Batcher {
@@ -102,12 +105,13 @@ impl Batcher {
         deadline: Instant,
     ) -> Result<Decided, ReserveError> {
         let mut tries = Tries::default();
+        let mut backoff = Backoff::new(RETRY_PAUSE, RETRY_PAUSE_MAX);
         loop {
             let outcome = self.call_once(batch, deadline).await;
-            match tries.after(outcome, Instant::now() + RETRY_PAUSE < deadline) {
+            match tries.after(outcome, Instant::now() + RETRY_PAUSE_MAX < deadline) {
                 Next::Answer(decided) => return Ok(decided),
                 Next::Fail(error) => return Err(error),
-                Next::Again => tokio::time::sleep(RETRY_PAUSE).await,
+                Next::Again => backoff.wait().await,
             }
         }
     }
