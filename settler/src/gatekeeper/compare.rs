@@ -33,7 +33,7 @@ pub enum Step {
     },
 }
 
-/// Compares a sale with the fields [`FIELDS`] of its hash.
+/// Compares a sale with the fields `FIELDS` of its hash.
 pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 4]) -> Step {
     let [vouch, applied, version, epoch] = fields;
     let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
