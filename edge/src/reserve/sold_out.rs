@@ -1,7 +1,7 @@
 //! Sold out, told from memory: a sale without units and everybody who owns an order of it.
 //!
-//! Owns the set of owners, how it is loaded and when it is dropped; `reserve.lua` stays the only one
-//! that says "sold out" first.
+//! Owns the set of owners, how it is loaded and when it is dropped; `reserve.lua` stays the only
+//! one that says "sold out" first.
 //! Invariant: nobody who owned an order when Redis was asked last is answered from memory. The set
 //! is used only while epoch, seq and last effect are those it was loaded at, not after a frame of
 //! the feed that says otherwise, and never longer than [`STALE_MAX`] after Redis was asked.

@@ -132,13 +132,14 @@ impl Browser {
 }
 
 impl Browser {
-    /// Deletes the session, which ends the browser; blocking, as a destructor cannot wait otherwise.
+    /// Deletes the session, which ends the browser. Blocking: a destructor cannot await.
     fn end_session(&self) -> std::io::Result<()> {
         let authority = self.base.trim_start_matches("http://");
         let mut stream = TcpStream::connect(authority)?;
         stream.set_read_timeout(Some(END_MAX))?;
         let path = format!("/session/{}", self.session);
-        write!(stream, "DELETE {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+        let headers = format!("Host: {authority}\r\nConnection: close");
+        write!(stream, "DELETE {path} HTTP/1.1\r\n{headers}\r\n\r\n")?;
         std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
     }
 }
