@@ -132,6 +132,7 @@ impl Edge {
             watchers: feed.watchers.clone(),
             reserver: reserver.clone(),
             ready: readiness.part("redis"),
+            metrics: metrics.clone(),
         };
         let (database, products) = (readiness.part("database"), readiness.part("products"));
         let context = Arc::new(Context {

@@ -17,11 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
 use super::watchers::Watchers;
+use crate::metrics::Metrics;
 use crate::read::Catalogue;
 use crate::reserve::{RedisClock, Reserver};
 
-/// At most 20 frames a second and product reach the clients.
+/// At most 20 frames a second and product reach the clients,
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// and fewer the more there are: what an edge writes in a second stays about the same, and buyers
+/// get their turn.
+const CLIENTS_A_SECOND: u32 = 10_000;
+/// However many there are, stock stands still no longer than this.
+const PUBLISH_EVERY_MAX: Duration = Duration::from_secs(1);
 /// How often the newest values are read, and windows are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sales read in one pipeline.
@@ -46,6 +52,8 @@ pub struct Subscriber {
     pub reserver: Reserver,
     /// Set while Redis answers.
     pub ready: Part,
+    /// How many clients there are.
+    pub metrics: Metrics,
 }
 
 impl Subscriber {
@@ -84,21 +92,28 @@ impl Subscriber {
         self.look(board).await;
         backoff.reset();
         let mut messages = pubsub.on_message();
-        let mut publish = tokio::time::interval(PUBLISH_EVERY);
-        publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut published = tokio::time::Instant::now();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let due = published + self.publish_every();
             tokio::select! {
                 message = messages.next() => {
                     // The stream ends with its connection.
                     let Some(message) = message else { return Ok(()) };
                     self.take(board, message.get_payload_bytes());
                 }
-                _ = publish.tick(), if board.is_dirty() => board.publish(self.now_ms()),
+                () = tokio::time::sleep_until(due), if board.is_dirty() => {
+                    published = tokio::time::Instant::now();
+                    board.publish(self.now_ms());
+                }
                 _ = look.tick() => self.look(board).await,
             }
         }
+    }
+
+    fn publish_every(&self) -> Duration {
+        publish_every(u32::try_from(self.metrics.ws_clients.get()).unwrap_or(0))
     }
 
     async fn subscribe(&self) -> Result<PubSub, redis::RedisError> {
@@ -171,7 +186,26 @@ impl Subscriber {
     }
 }
 
+/// The shortest time between two frames of a product for so many clients.
+fn publish_every(clients: u32) -> Duration {
+    let shared = Duration::from_secs(1) * clients / CLIENTS_A_SECOND;
+    shared.clamp(PUBLISH_EVERY, PUBLISH_EVERY_MAX)
+}
+
 fn system_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_get_rarer_as_clients_grow() {
+        assert_eq!(publish_every(0), PUBLISH_EVERY);
+        assert_eq!(publish_every(500), PUBLISH_EVERY);
+        assert_eq!(publish_every(3_000), Duration::from_millis(300));
+        assert_eq!(publish_every(1_000_000), PUBLISH_EVERY_MAX);
+    }
 }
