@@ -1,5 +1,7 @@
 //! Vouching against a real Redis and PostgreSQL: fresh, restarted, emptied, and duelled over.
 
+use std::time::Duration;
+
 use domain::contract::keys;
 use redis::Value;
 use service::redis_pool::{RedisCalls, RedisPool};
@@ -10,6 +12,9 @@ use settler::settle::settle_batch;
 use stack::Server;
 
 use crate::fixture::{Servers, batch, id, order, product, wait_until};
+
+/// A part of the few milliseconds that vouching takes here.
+const STAGGER: Duration = Duration::from_micros(500);
 
 struct Gate {
     servers: Servers,
@@ -133,9 +138,14 @@ async fn two_gatekeepers_at_once_do_no_harm() {
     gate.vouch().await;
     let settled = [batch(1, &[order(1, 101, 1), order(2, 102, 2), order(3, 103, 3)])];
     settle_batch(&gate.servers.pool, &settled).await.unwrap();
-    for _ in 0..20 {
+    // The second sets out a little later each time, so that it meets every step of the first.
+    for round in 0..60 {
         gate.redis.query(&redis::cmd("FLUSHALL")).await.unwrap();
-        tokio::join!(duel(&gate), duel(&gate));
+        let second = async {
+            tokio::time::sleep(STAGGER * (round % 20)).await;
+            duel(&gate).await;
+        };
+        tokio::join!(duel(&gate), second);
         // Whoever came second may have closed what the first opened, and opened it again.
         wait_until("the sale is open", || async {
             if gate.fields(["vouch"]).await[0].is_none() {
