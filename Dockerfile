@@ -9,6 +9,7 @@ ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 # What dependencies are made of, with empty crates: this layer is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/bench/Cargo.toml crates/bench/
+COPY crates/books/Cargo.toml crates/books/
 COPY crates/chaos/Cargo.toml crates/chaos/
 COPY crates/domain/Cargo.toml crates/domain/
 COPY crates/service/Cargo.toml crates/service/
@@ -17,8 +18,8 @@ COPY crates/stack/Cargo.toml crates/stack/
 COPY edge/Cargo.toml edge/
 COPY settler/Cargo.toml settler/
 COPY perf/benches perf/benches
-RUN for crate in crates/bench crates/chaos crates/domain crates/service crates/simulator \
-        crates/stack edge settler; do \
+RUN for crate in crates/bench crates/books crates/chaos crates/domain crates/service \
+        crates/simulator crates/stack edge settler; do \
         mkdir -p "$crate/src" && touch "$crate/src/lib.rs" \
         && echo 'fn main() {}' > "$crate/src/main.rs"; \
     done \

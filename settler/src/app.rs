@@ -20,14 +20,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::consume::Consume;
 use crate::consume::broker::Publisher;
-use crate::effects::{self, Effects};
 use crate::gatekeeper::leader::Leadership;
 use crate::gatekeeper::{Gatekeeper, Leading};
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::relay::Relay;
+use crate::report;
 use crate::settings::RunSettings;
 use crate::sweeper::Sweeper;
+use books::effects::Effects;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
@@ -66,7 +67,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     tasks.spawn(watch_database(stores.settle_pool.clone(), database, stop.clone()));
     let consume = stores.consume(&settings, &metrics, readiness.part("broker"));
     let (reporter, report) =
-        effects::reporter(stores.effects.clone(), stores.gate_pool.clone(), stop_reporter.clone());
+        report::reporter(stores.effects.clone(), stores.gate_pool.clone(), stop_reporter.clone());
     tasks.spawn(report);
     let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());

@@ -1,6 +1,6 @@
 //! The settler: records queued orders in PostgreSQL and keeps the Redis gate in front of it.
 //!
-//! Owns settlement, the effects log, vouching and the relay; leaves HTTP to the edge.
+//! Owns settlement, vouching and the relay; leaves HTTP to the edge and the effects log to `books`.
 //! Invariant: a delivery is acknowledged only after the transaction that settled it committed.
 
 pub mod app;
@@ -8,12 +8,11 @@ pub mod codes;
 pub mod commands;
 pub mod consume;
 pub mod dead;
-pub mod effects;
 pub mod gatekeeper;
 pub mod metrics;
 pub mod reconcile;
-pub mod redis_reply;
 pub mod relay;
+pub mod report;
 pub mod settings;
 pub mod settle;
 pub mod sweeper;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::consume::broker::{BrokerError, Publish, Publisher};
 use crate::gatekeeper::Leading;
 use crate::metrics::{Metrics, ProductLabel};
-use crate::redis_reply::RedisStepError;
+use service::redis_reply::RedisStepError;
 
 /// How often old entries are looked for.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -132,7 +132,7 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
             .map_err(|_| RedisStepError::Shape("two commands, not two replies".into()))?;
         let [depth, first] = replies;
         let label = ProductLabel { product: product.get() };
-        let depth = crate::redis_reply::integer(&depth)?;
+        let depth = service::redis_reply::integer(&depth)?;
         self.metrics.outbox_depth.get_or_create(&label).set(depth);
         let oldest_ms = read_entries(first)?.ids.first().and_then(|entry| entry_ms(&entry.id));
         let seconds = oldest_ms.map_or(0, |ms| now_ms.saturating_sub(ms) / 1000);

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consume::broker::{BrokerError, Publish, Publisher};
 use crate::reconcile::Stranded;
-use crate::redis_reply::RedisStepError;
 use crate::settle::{Ledger, SettleError};
+use service::redis_reply::RedisStepError;
 
 /// Buyers one HSCAN returns, give or take; as many orders as a settler takes at once.
 const BUYERS_PER_SCAN: usize = 500;

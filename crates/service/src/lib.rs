@@ -12,6 +12,8 @@ pub mod postgres;
 pub mod probe;
 pub mod readiness;
 pub mod redis_pool;
+pub mod redis_reply;
+pub mod script_codes;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
 /// How long a caller waits for a free connection before its work is called unavailable.
@@ -28,6 +31,46 @@ pub enum ConfigError {
     /// Nothing to verify a certificate with.
     #[error("no certificate authority was found: set SSL_CERT_FILE {0}")]
     NoAuthority(String),
+}
+
+/// Why a statement failed, by what the caller must do.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Try the same again.
+    #[error("database: {0}")]
+    Transient(String),
+    /// The same will fail again: a defect, or a schema that is not ours.
+    #[error("database refused: {}", explain(.0))]
+    Refused(#[source] tokio_postgres::Error),
+}
+
+impl DatabaseError {
+    /// One after which the same is tried again.
+    pub fn transient(why: impl Into<String>) -> Self {
+        Self::Transient(why.into())
+    }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            // Two writers met: one of them tries again.
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => Self::Transient(explain(&error)),
+            // Class 22 data exception, 23 integrity constraint violation, 42 syntax or access.
+            Some(code) if matches!(&code.code()[..2], "22" | "23" | "42") => Self::Refused(error),
+            Some(code) => Self::Transient(format!("{} ({})", explain(&error), code.code())),
+            None => Self::Transient(explain(&error)),
+        }
+    }
+}
+
+impl From<PoolError> for DatabaseError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::from(error),
+            other => Self::Transient(explain(&other)),
+        }
+    }
 }
 
 /// An error with its causes: PostgreSQL's own words are the cause of "db error".

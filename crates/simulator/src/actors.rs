@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use books::effects::{Effects, EffectsError};
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
 use domain::{Epoch, ProductId, Quantity, ReservationId, Reserved, UserId};
@@ -15,9 +16,9 @@ use edge::reserve::call::{self, Next, Tries};
 use edge::reserve::reply::{Decided, decode};
 use edge::reserve::{Proposal, ReserveError, script};
 use prometheus_client::registry::Registry;
+use service::postgres::DatabaseError;
 use service::redis_pool::{LoadedScript, RedisCalls};
 use settler::consume::broker::Publish;
-use settler::effects::{Effects, EffectsError};
 use settler::gatekeeper::compare::{Step, catch_up, compare_all};
 use settler::gatekeeper::node::{judge_info, read_info};
 use settler::gatekeeper::vouch::Voucher;
@@ -218,7 +219,7 @@ pub(crate) async fn consume(port: Port) {
         port.pause().await;
         for report in reports {
             // What Redis is not told the leader makes up for.
-            let _ = effects.tell(&port, &report).await;
+            let _ = report.tell(&effects, &port).await;
         }
     }
 }
@@ -237,7 +238,7 @@ async fn settle(port: &Port, batches: &mut [OrderBatch]) -> Vec<Report> {
         };
         match settled {
             Ok(settled) => return settled.reports,
-            Err(SettleError::Transient(_)) => port.rest().await,
+            Err(SettleError::Database(DatabaseError::Transient(_))) => port.rest().await,
             Err(error) => port.world(|world| {
                 world.redis.violation = Some(format!("settling stops for ever: {error}"));
             }),

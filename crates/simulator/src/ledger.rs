@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use books::effects::{Effect, EffectsLog};
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId};
 use futures_util::{Stream, stream};
-use settler::effects::EffectsLog;
+use service::postgres::DatabaseError;
 use settler::gatekeeper::sales::{Sale, SaleBooks};
 use settler::gatekeeper::vouch::Books;
-use settler::settle::decide::{Effect, HolderRow, LockedProduct, SettleOrder};
+use settler::settle::decide::{HolderRow, LockedProduct, SettleOrder};
 use settler::settle::{Ledger, SettleError, StockChange, StockTaken};
 use uuid::Uuid;
 
@@ -134,19 +135,19 @@ impl Transaction {
         }
         let answered = self.port.world(|world| !world.mishap());
         drop(self);
-        if answered { Ok(()) } else { Err(SettleError::Transient("the answer was lost".into())) }
+        if answered { Ok(()) } else { Err(SettleError::transient("the answer was lost")) }
     }
 
     /// A statement on the transaction's own view.
     async fn statement<T>(&self, run: impl FnOnce(&mut Tables) -> T) -> Result<T, SettleError> {
         self.port.pause().await;
         if self.port.world(|world| world.mishap()) {
-            return Err(SettleError::Transient("the connection broke".into()));
+            return Err(SettleError::transient("the connection broke"));
         }
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let tables = own.as_mut().ok_or_else(|| {
-            SettleError::Transient("a statement before the product was locked".into())
-        })?;
+        let tables = own
+            .as_mut()
+            .ok_or_else(|| SettleError::transient("a statement before the product was locked"))?;
         Ok(run(tables))
     }
 }
@@ -257,7 +258,7 @@ impl Ledger for Transaction {
     async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
         self.statement(|tables| {
             if effects.iter().any(|effect| tables.effects.iter().any(|old| old.n == effect.n)) {
-                return Err(SettleError::Transient("an effect of this number exists".into()));
+                return Err(SettleError::transient("an effect of this number exists"));
             }
             tables.effects.extend(effects);
             Ok(())
@@ -268,7 +269,7 @@ impl Ledger for Transaction {
 
 /// Statements of their own: each sees what is committed when it runs.
 impl EffectsLog for Port {
-    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, SettleError> {
+    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, DatabaseError> {
         self.pause().await;
         Ok(self.world(|world| world.database.committed.effects_after(after)))
     }
@@ -296,7 +297,7 @@ impl Connection {
 impl Books for Connection {
     type Snapshot<'a> = Snapshot;
 
-    async fn raise_epoch(&self, _: ProductId) -> Result<Epoch, SettleError> {
+    async fn raise_epoch(&self, _: ProductId) -> Result<Epoch, DatabaseError> {
         let early = self.port.world(|world| world.database.committed.clone());
         loop {
             self.port.pause().await;
@@ -315,7 +316,7 @@ impl Books for Connection {
         }
     }
 
-    async fn snapshot(&mut self) -> Result<Snapshot, SettleError> {
+    async fn snapshot(&mut self) -> Result<Snapshot, DatabaseError> {
         self.port.pause().await;
         let raised = self.raised.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut tables = self.port.world(|world| world.database.committed.clone());
@@ -338,7 +339,7 @@ pub(crate) struct Snapshot {
 }
 
 impl EffectsLog for Snapshot {
-    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, SettleError> {
+    async fn effects_after(&self, _: ProductId, after: i64) -> Result<Vec<Effect>, DatabaseError> {
         self.port.pause().await;
         if self.port.is(Mutant::NoReplay) {
             return Ok(Vec::new());
@@ -348,12 +349,12 @@ impl EffectsLog for Snapshot {
 }
 
 impl SaleBooks for Snapshot {
-    async fn find_sale(&self, _: ProductId) -> Result<Sale, SettleError> {
+    async fn find_sale(&self, _: ProductId) -> Result<Sale, DatabaseError> {
         self.port.pause().await;
         Ok(self.tables.sale.clone())
     }
 
-    async fn sum_held(&self, _: ProductId) -> Result<i64, SettleError> {
+    async fn sum_held(&self, _: ProductId) -> Result<i64, DatabaseError> {
         self.port.pause().await;
         Ok(self.tables.units_held())
     }
@@ -363,7 +364,7 @@ impl SaleBooks for Snapshot {
         _: ProductId,
         epoch: Epoch,
         seq: Seq,
-    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send {
+    ) -> impl Stream<Item = Result<(UserId, Holder), DatabaseError>> + Send {
         let mut holders = self.tables.holders_after(epoch, seq);
         if self.port.is(Mutant::NoAdopt) {
             holders.clear();

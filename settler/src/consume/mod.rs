@@ -18,12 +18,13 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
 use service::backoff::Backoff;
+use service::postgres::DatabaseError;
 use service::readiness::Part;
 use service::trace::{self, Traced};
 use tokio_util::sync::CancellationToken;
 
-use crate::effects::Reporter;
 use crate::metrics::{Metrics, StageLabel};
+use crate::report::Reporter;
 use crate::settle::{SettleError, Settled, settle_batch};
 use broker::{BrokerError, Publisher};
 
@@ -289,7 +290,7 @@ impl Consume {
 
 fn log_failure(error: &SettleError, failures: u32) {
     match error {
-        SettleError::FutureEpoch { .. } | SettleError::Refused(_) => {
+        SettleError::FutureEpoch { .. } | SettleError::Database(DatabaseError::Refused(_)) => {
             tracing::error!(%error, failures, "settling stops until a person looks");
         }
         _ if failures == FAILURES_ALARMING => {

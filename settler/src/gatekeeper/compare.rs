@@ -8,8 +8,8 @@ use service::redis_pool::RedisCalls;
 
 use super::node::Node;
 use super::sales::Sale;
-use crate::effects::{Claim, Effects, EffectsError, EffectsLog, StockVersion};
-use crate::redis_reply::{RedisStepError, texts};
+use books::effects::{Claim, Effects, EffectsError, EffectsLog, StockVersion};
+use service::redis_reply::{RedisStepError, texts};
 
 /// Sales read from Redis in one pipeline.
 const SALES_PER_PIPELINE: usize = 256;

@@ -20,15 +20,15 @@ use service::redis_pool::RedisPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::effects::{Effects, EffectsError};
 use crate::metrics::Metrics;
-use crate::redis_reply::RedisStepError;
-use crate::settle::SettleError;
+use books::effects::{Effects, EffectsError};
 use compare::{Step, catch_up, compare_all};
 use gates::Gates;
 use leader::Leadership;
 use node::Node;
 use sales::Sale;
+use service::postgres::DatabaseError;
+use service::redis_reply::RedisStepError;
 use vouch::{Vouched, Voucher};
 
 /// How often PostgreSQL and Redis are compared: the sale is closed about this long at least after
@@ -72,7 +72,7 @@ enum RoundError {
     #[error(transparent)]
     Redis(#[from] RedisStepError),
     #[error(transparent)]
-    Database(#[from] SettleError),
+    Database(#[from] DatabaseError),
     #[error(transparent)]
     Node(#[from] node::NodeError),
     #[error(transparent)]
@@ -126,7 +126,7 @@ impl Gatekeeper {
         self.redis_ready.set(info.is_ok());
         let node = node::judge_info(&info?)?;
         let sales = {
-            let client = self.pool.get().await.map_err(SettleError::from)?;
+            let client = self.pool.get().await.map_err(DatabaseError::from)?;
             sales::list_sales(&client).await?
         };
         publish_leading(leading, leads, &sales);
@@ -161,13 +161,13 @@ impl Gatekeeper {
     }
 
     async fn tell(&self, sale: &Sale, applied: i64) -> Result<(), RoundError> {
-        let client = self.pool.get().await.map_err(SettleError::from)?;
+        let client = self.pool.get().await.map_err(DatabaseError::from)?;
         Ok(catch_up(&self.effects, &client, sale, applied).await?)
     }
 
     async fn vouch(&self, sale: &Sale, node: &Node, voucher: &Voucher) -> Result<(), RoundError> {
         let started = Instant::now();
-        let mut client = self.pool.get().await.map_err(SettleError::from)?;
+        let mut client = self.pool.get().await.map_err(DatabaseError::from)?;
         match voucher.vouch(&mut client, &self.effects, sale.product, node).await {
             Ok(Vouched::Opened { epoch, adopted }) => {
                 tracing::info!(
@@ -190,7 +190,7 @@ impl Gatekeeper {
     /// Waits until the stock stands still, at most [`DRAIN_MAX`].
     async fn drain(&self) -> Result<(), RoundError> {
         let deadline = Instant::now() + DRAIN_MAX;
-        let client = self.pool.get().await.map_err(SettleError::from)?;
+        let client = self.pool.get().await.map_err(DatabaseError::from)?;
         let mut before = sales::list_sales(&client).await?;
         while Instant::now() < deadline {
             tokio::time::sleep(DRAIN_QUIET).await;

@@ -6,7 +6,7 @@
 use redis::Value;
 use service::redis_pool::RedisCalls;
 
-use crate::redis_reply::RedisStepError;
+use service::redis_reply::RedisStepError;
 
 /// Oldest Redis that has what the scripts use (the shebang line).
 const VERSION_MAJOR_MIN: u32 = 7;

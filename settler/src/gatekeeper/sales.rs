@@ -6,8 +6,8 @@ use futures_util::{Stream, TryStreamExt, stream};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::effects::EffectsLog;
-use crate::settle::SettleError;
+use books::effects::EffectsLog;
+use service::postgres::DatabaseError;
 
 const LIST_SALES: &str = include_str!("../../../sql/list_sales.sql");
 const FIND_SALE: &str = include_str!("../../../sql/find_sale.sql");
@@ -60,7 +60,7 @@ impl Sale {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list_sales(client: &impl GenericClient) -> Result<Vec<Sale>, SettleError> {
+pub async fn list_sales(client: &impl GenericClient) -> Result<Vec<Sale>, DatabaseError> {
     let statement = client.prepare_cached(LIST_SALES).await?;
     let rows = client.query(&statement, &[]).await?;
     Ok(rows.iter().filter_map(Sale::from_row).collect())
@@ -73,11 +73,13 @@ pub trait SaleBooks: EffectsLog {
     fn find_sale(
         &self,
         product: ProductId,
-    ) -> impl Future<Output = Result<Sale, SettleError>> + Send;
+    ) -> impl Future<Output = Result<Sale, DatabaseError>> + Send;
 
     /// Units that belong to orders.
-    fn sum_held(&self, product: ProductId)
-    -> impl Future<Output = Result<i64, SettleError>> + Send;
+    fn sum_held(
+        &self,
+        product: ProductId,
+    ) -> impl Future<Output = Result<i64, DatabaseError>> + Send;
 
     /// Everybody who holds units and arrived after this, in no order.
     fn holders_after(
@@ -85,19 +87,17 @@ pub trait SaleBooks: EffectsLog {
         product: ProductId,
         epoch: Epoch,
         seq: Seq,
-    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send;
+    ) -> impl Stream<Item = Result<(UserId, Holder), DatabaseError>> + Send;
 }
 
 impl<C: GenericClient> SaleBooks for C {
-    async fn find_sale(&self, product: ProductId) -> Result<Sale, SettleError> {
+    async fn find_sale(&self, product: ProductId) -> Result<Sale, DatabaseError> {
         let statement = self.prepare_cached(FIND_SALE).await?;
         let row = self.query_opt(&statement, &[&product.get()]).await?;
-        row.as_ref()
-            .and_then(Sale::from_row)
-            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+        row.as_ref().and_then(Sale::from_row).ok_or_else(|| gone(product))
     }
 
-    async fn sum_held(&self, product: ProductId) -> Result<i64, SettleError> {
+    async fn sum_held(&self, product: ProductId) -> Result<i64, DatabaseError> {
         let statement = self.prepare_cached(SUM_HELD).await?;
         Ok(self.query_one(&statement, &[&product.get()]).await?.get("units"))
     }
@@ -107,26 +107,31 @@ impl<C: GenericClient> SaleBooks for C {
         product: ProductId,
         epoch: Epoch,
         seq: Seq,
-    ) -> impl Stream<Item = Result<(UserId, Holder), SettleError>> + Send {
+    ) -> impl Stream<Item = Result<(UserId, Holder), DatabaseError>> + Send {
         let rows = async move {
             let statement = self.prepare_cached(LIST_HOLDERS_AFTER).await?;
             let params: [&(dyn ToSql + Sync); 3] = [&product.get(), &epoch.0, &seq.0];
-            Ok::<_, SettleError>(self.query_raw(&statement, params).await?)
+            Ok::<_, DatabaseError>(self.query_raw(&statement, params).await?)
         };
         // Streamed, as a sale may have millions.
         stream::once(rows)
-            .map_ok(|rows| rows.map_err(SettleError::from))
+            .map_ok(|rows| rows.map_err(DatabaseError::from))
             .try_flatten()
             .and_then(|row| std::future::ready(holder_of(&row)))
     }
 }
 
-fn holder_of(row: &Row) -> Result<(UserId, Holder), SettleError> {
+fn holder_of(row: &Row) -> Result<(UserId, Holder), DatabaseError> {
     let read = || {
         let quantity = Quantity::new(row.get("quantity")).ok()?;
         let holder =
             Holder { id: ReservationId(row.get("id")), quantity, seq: Seq(row.get("seq")) };
         Some((UserId::new(row.get("user_id")).ok()?, holder))
     };
-    read().ok_or_else(|| SettleError::Transient("an order has a user or quantity below 1".into()))
+    read().ok_or_else(|| DatabaseError::transient("an order has a user or quantity below 1"))
+}
+
+/// The error of a product that was deleted meanwhile.
+pub(super) fn gone(product: ProductId) -> DatabaseError {
+    DatabaseError::transient(format!("there is no product {product}"))
 }

@@ -13,11 +13,11 @@ use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio_postgres::IsolationLevel;
 
 use super::node::Node;
-use super::sales::{Sale, SaleBooks};
+use super::sales::{Sale, SaleBooks, gone};
 use crate::codes::{AdoptCode, BeginCode, LoadCode, OpenCode};
-use crate::effects::{Claim, Effects, EffectsError, StockVersion};
-use crate::redis_reply::{RedisStepError, integer, integers};
-use crate::settle::SettleError;
+use books::effects::{Claim, Effects, EffectsError, StockVersion};
+use service::postgres::DatabaseError;
+use service::redis_reply::{RedisStepError, integer, integers};
 
 const BEGIN_VOUCH: &str = include_str!("../../../lua/begin_vouch.lua");
 const LOAD_SALE: &str = include_str!("../../../lua/load_sale.lua");
@@ -63,23 +63,24 @@ pub trait Books: Send {
     fn raise_epoch(
         &self,
         product: ProductId,
-    ) -> impl Future<Output = Result<Epoch, SettleError>> + Send;
+    ) -> impl Future<Output = Result<Epoch, DatabaseError>> + Send;
 
     /// Opens a snapshot. Fails when the database does not answer.
-    fn snapshot(&mut self) -> impl Future<Output = Result<Self::Snapshot<'_>, SettleError>> + Send;
+    fn snapshot(
+        &mut self,
+    ) -> impl Future<Output = Result<Self::Snapshot<'_>, DatabaseError>> + Send;
 }
 
 impl Books for Client {
     type Snapshot<'a> = Transaction<'a>;
 
-    async fn raise_epoch(&self, product: ProductId) -> Result<Epoch, SettleError> {
+    async fn raise_epoch(&self, product: ProductId) -> Result<Epoch, DatabaseError> {
         let statement = self.prepare_cached(RAISE_EPOCH).await?;
         let row = self.query_opt(&statement, &[&product.get()]).await?;
-        row.map(|row| Epoch(row.get("epoch")))
-            .ok_or_else(|| SettleError::UnknownProducts(vec![product]))
+        row.map(|row| Epoch(row.get("epoch"))).ok_or_else(|| gone(product))
     }
 
-    async fn snapshot(&mut self) -> Result<Transaction<'_>, SettleError> {
+    async fn snapshot(&mut self) -> Result<Transaction<'_>, DatabaseError> {
         let builder = self.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
         Ok(builder.read_only(true).start().await?)
     }
@@ -186,7 +187,7 @@ impl<R: RedisCalls> Voucher<R> {
     /// `None` when another gatekeeper came later.
     async fn adopt_holders(
         &self,
-        lost: impl Stream<Item = Result<(UserId, Holder), SettleError>>,
+        lost: impl Stream<Item = Result<(UserId, Holder), DatabaseError>>,
         sale: &Sale,
     ) -> Result<Option<(i64, Seq)>, EffectsError> {
         let chunks = lost.chunks(HOLDERS_PER_CALL);

@@ -22,9 +22,9 @@ use crate::codes::CutCode;
 use crate::consume::broker::{Depths, Observer};
 use crate::gatekeeper::Leading;
 use crate::metrics::Metrics;
-use crate::redis_reply::{RedisStepError, integers};
 use crate::settle::SettleError;
 use judge::{Cut, Ledger, Look, judge};
+use service::redis_reply::{RedisStepError, integers};
 
 const AUDIT_SALES: &str = include_str!("../../../sql/audit_sales.sql");
 const READ_CUT: &str = include_str!("../../../lua/read_cut.lua");

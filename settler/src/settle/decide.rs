@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use books::effects::{Effect, EffectKind};
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{Epoch, ProductId, RejectReason, ReservationId, UserId};
 
@@ -108,38 +109,6 @@ pub fn judge(
         }
     }
     verdict
-}
-
-/// What Redis must be told of one order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EffectKind {
-    /// This user holds this order, if the user is unknown there.
-    Adopt,
-    /// This reservation holds nothing, if it still stands there.
-    Void,
-}
-
-impl EffectKind {
-    /// The word PostgreSQL and `report_stock.lua` use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Adopt => "adopt",
-            Self::Void => "void",
-        }
-    }
-}
-
-/// One row of the effects log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effect {
-    /// The product.
-    pub product: ProductId,
-    /// Its number, without gaps, from 1.
-    pub n: i64,
-    /// What to do.
-    pub kind: EffectKind,
-    /// The order it is about.
-    pub order: QueuedOrder,
 }
 
 /// The effects of one transaction, numbered after each product's last.

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use books::effects::Effect;
 use deadpool_postgres::GenericClient;
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId};
@@ -14,8 +15,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::SettleError;
-use super::columns::{EffectColumns, OrderColumns};
-use super::decide::{Effect, HolderRow, LockedProduct, SettleOrder};
+use super::columns::OrderColumns;
+use super::decide::{HolderRow, LockedProduct, SettleOrder};
 
 const LOCK_PRODUCTS: &str = include_str!("../../../sql/lock_products.sql");
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
@@ -23,7 +24,6 @@ const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
 const FIND_KNOWN: &str = include_str!("../../../sql/find_known.sql");
 const FIND_HOLDERS: &str = include_str!("../../../sql/find_holders.sql");
 const TAKE_STOCK: &str = include_str!("../../../sql/take_stock.sql");
-const APPEND_EFFECTS: &str = include_str!("../../../sql/append_effects.sql");
 
 /// Units a transaction takes of one product, and how many effects it causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,12 +176,7 @@ impl<C: GenericClient> Ledger for C {
     }
 
     async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
-        if effects.is_empty() {
-            return Ok(());
-        }
-        let statement = self.prepare_cached(APPEND_EFFECTS).await?;
-        self.execute(&statement, &EffectColumns::of(effects).params()).await?;
-        Ok(())
+        Ok(books::effects::append_effects(self, effects).await?)
     }
 }
 

@@ -11,18 +11,17 @@ mod ledger;
 
 use std::collections::HashMap;
 
+use books::effects::{Effect, Effects, EffectsError, EffectsLog, StockVersion};
 use deadpool_postgres::{Pool, PoolError};
 use domain::contract::feed::SettledOrder;
 use domain::contract::order_message::OrderBatch;
 use domain::{Epoch, OrderStatus, ProductId, RejectReason};
-use service::postgres::explain;
-use tokio_postgres::error::SqlState;
+use service::postgres::DatabaseError;
+use service::redis_pool::RedisCalls;
 
 pub use ledger::{Ledger, StockChange, StockTaken};
 
-use decide::{
-    Effect, LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice,
-};
+use decide::{LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice};
 
 /// What a committed batch changed in one product.
 #[derive(Debug)]
@@ -37,6 +36,22 @@ pub struct Report {
     pub settled: Vec<SettledOrder>,
     /// What Redis must be told, in order.
     pub effects: Vec<Effect>,
+}
+
+impl Report {
+    /// Tells Redis.
+    ///
+    /// # Errors
+    /// See [`EffectsError`].
+    pub async fn tell<R: RedisCalls>(
+        &self,
+        effects: &Effects<R>,
+        log: &impl EffectsLog,
+    ) -> Result<(), EffectsError> {
+        let (product, version, stock) = (self.product, self.version, self.stock);
+        let stock = StockVersion { product, version, stock };
+        effects.tell(log, stock, &self.settled, &self.effects).await
+    }
 }
 
 /// What a committed batch did.
@@ -55,9 +70,9 @@ pub struct Settled {
 /// Why a batch was not settled, by what the caller must do.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    /// Try the same batch again.
-    #[error("database: {0}")]
-    Transient(String),
+    /// The database did not answer, or refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// These products do not exist: their messages can never be settled.
     #[error("no such product: {0:?}")]
     UnknownProducts(Vec<ProductId>),
@@ -69,33 +84,24 @@ pub enum SettleError {
         /// The epoch of the message.
         epoch: Epoch,
     },
-    /// The same batch will fail again: a defect, or a schema that is not ours.
-    #[error("database refused: {}", explain(.0))]
-    Refused(#[source] tokio_postgres::Error),
+}
+
+impl SettleError {
+    /// One after which the same batch is tried again.
+    pub fn transient(why: impl Into<String>) -> Self {
+        Self::Database(DatabaseError::Transient(why.into()))
+    }
 }
 
 impl From<tokio_postgres::Error> for SettleError {
     fn from(error: tokio_postgres::Error) -> Self {
-        match error.code() {
-            // Class 22 data exception, 23 integrity constraint violation, 42 syntax or access.
-            Some(code) if matches!(&code.code()[..2], "22" | "23" | "42") => {
-                if *code == SqlState::UNIQUE_VIOLATION {
-                    return Self::Transient(explain(&error));
-                }
-                Self::Refused(error)
-            }
-            Some(code) => Self::Transient(format!("{} ({})", explain(&error), code.code())),
-            None => Self::Transient(explain(&error)),
-        }
+        DatabaseError::from(error).into()
     }
 }
 
 impl From<PoolError> for SettleError {
     fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => Self::from(error),
-            other => Self::Transient(explain(&other)),
-        }
+        DatabaseError::from(error).into()
     }
 }
 
@@ -191,7 +197,7 @@ async fn confirm_first(
     let inserted = ledger.insert_confirmed(&confirmed).await?;
     if inserted.len() != confirmed.len() {
         // Only a writer that does not lock the product can cause this; decide again.
-        return Err(SettleError::Transient("orders changed under the product's lock".into()));
+        return Err(SettleError::transient("orders changed under the product's lock"));
     }
     let rejected = ledger.insert_rejected(rejected).await?;
     Ok(Outcome { confirmed, rejected })
@@ -222,7 +228,7 @@ async fn record_changes(
         let taken = taken
             .iter()
             .find(|taken| taken.product == report.product)
-            .ok_or_else(|| SettleError::Transient("the stock guard refused".into()))?;
+            .ok_or_else(|| SettleError::transient("the stock guard refused"))?;
         (report.stock, report.version) = (taken.stock, taken.version);
     }
     let effects: Vec<_> = reports.iter().flat_map(|r| r.effects.iter().copied()).collect();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use books::effects::Effects;
 use domain::contract::keys;
 use redis::Value;
 use service::redis_pool::{RedisCalls, RedisPool};
-use settler::effects::Effects;
 use settler::gatekeeper::node::{judge_info, read_info};
 use settler::gatekeeper::vouch::{Vouched, Voucher};
 use settler::settle::settle_batch;
@@ -167,6 +167,6 @@ async fn duel(gate: &Gate) {
     let mut client = gate.servers.pool.get().await.unwrap();
     let vouched = voucher.vouch(&mut client, &effects, product(), &node).await;
     if let Err(error) = vouched {
-        assert!(matches!(error, settler::effects::EffectsError::Closed), "{error}");
+        assert!(matches!(error, books::effects::EffectsError::Closed), "{error}");
     }
 }

@@ -1,34 +1,64 @@
 //! The effects log towards Redis: everything PostgreSQL must tell it, in order, exactly once.
 //!
-//! Owns `report_stock.lua` and the reader of `effects`. Redis remembers the number of the last
+//! Owns `report_stock.lua` and the table `effects`. Redis remembers the number of the last
 //! effect it applied; a Redis that lost its tail took that number back with it, so the log replays.
 //! Invariant: an effect is applied only when it is the next in line.
 
-use deadpool_postgres::{GenericClient, Pool};
-use domain::contract::feed::encode_settled;
+use deadpool_postgres::GenericClient;
+use domain::contract::feed::{SettledOrder, encode_settled};
 use domain::contract::keys;
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
 use redis::Cmd;
+use service::postgres::DatabaseError;
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
-use tokio::sync::mpsc;
+use service::redis_reply::{RedisStepError, integers};
 use tokio_postgres::Row;
-use tokio_util::sync::CancellationToken;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::codes::ReportCode;
-use crate::redis_reply::{RedisStepError, integers};
-use crate::settle::decide::{Effect, EffectKind};
-use crate::settle::{Report, SettleError};
 
-const REPORT_STOCK: &str = include_str!("../../lua/report_stock.lua");
-const LIST_EFFECTS: &str = include_str!("../../sql/list_effects.sql");
+const REPORT_STOCK: &str = include_str!("../../../lua/report_stock.lua");
+const APPEND_EFFECTS: &str = include_str!("../../../sql/append_effects.sql");
+const LIST_EFFECTS: &str = include_str!("../../../sql/list_effects.sql");
 
 /// Effects one call applies: a few hundred arguments, some 200 µs of Redis time.
 const EFFECTS_PER_CALL: usize = 64;
 /// Rows read from the log at once.
 const EFFECTS_PER_READ: i64 = 4096;
-/// Reports waiting for Redis. When full, one is dropped: the leader's comparison makes up for it.
-const REPORTS_WAITING_MAX: usize = 256;
+
+/// What Redis must be told of one order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EffectKind {
+    /// This user holds this order, if the user is unknown there.
+    Adopt,
+    /// This reservation holds nothing, if it still stands there.
+    Void,
+}
+
+impl EffectKind {
+    /// The word PostgreSQL and `report_stock.lua` use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// One row of the effects log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect {
+    /// The product.
+    pub product: ProductId,
+    /// Its number, without gaps, from 1.
+    pub n: i64,
+    /// What to do.
+    pub kind: EffectKind,
+    /// The order it is about.
+    pub order: QueuedOrder,
+}
 
 /// Why effects could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +68,7 @@ pub enum EffectsError {
     Redis(#[from] RedisStepError),
     /// PostgreSQL did not answer as expected.
     #[error(transparent)]
-    Database(#[from] SettleError),
+    Database(#[from] DatabaseError),
     /// A number is missing in the log: somebody edited it, and a person must look.
     #[error("the effects log has a gap after number {after}")]
     Gap {
@@ -78,7 +108,7 @@ pub trait EffectsLog: Sync {
         &self,
         product: ProductId,
         after: i64,
-    ) -> impl Future<Output = Result<Vec<Effect>, SettleError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Effect>, DatabaseError>> + Send;
 }
 
 /// Tells Redis.
@@ -150,20 +180,25 @@ impl<R: RedisCalls> Effects<R> {
         }
     }
 
-    /// Tells what a committed batch changed: its effects, and those before them that are missing.
+    /// Tells what a committed transaction changed in one product: the outcome of orders, its
+    /// effects, and those before them that are missing.
     ///
     /// # Errors
     /// See [`EffectsError`].
-    pub async fn tell(&self, log: &impl EffectsLog, report: &Report) -> Result<(), EffectsError> {
-        let stock =
-            StockVersion { product: report.product, version: report.version, stock: report.stock };
-        let settled = encode_settled(&report.settled);
-        let (first, rest) = report.effects.split_at(report.effects.len().min(EFFECTS_PER_CALL));
+    pub async fn tell(
+        &self,
+        log: &impl EffectsLog,
+        stock: StockVersion,
+        settled: &[SettledOrder],
+        effects: &[Effect],
+    ) -> Result<(), EffectsError> {
+        let settled = encode_settled(settled);
+        let (first, rest) = effects.split_at(effects.len().min(EFFECTS_PER_CALL));
         let mut applied = self.report(Claim::Vouched, stock, &settled, first).await?;
         for chunk in rest.chunks(EFFECTS_PER_CALL) {
             applied = self.report(Claim::Vouched, stock, "[]", chunk).await?;
         }
-        let Some(last) = report.effects.last() else { return Ok(()) };
+        let Some(last) = effects.last() else { return Ok(()) };
         if applied < last.n {
             // An earlier effect is missing, as when its settler died before it reported.
             self.replay(log, Claim::Vouched, stock, applied).await?;
@@ -195,12 +230,12 @@ impl<C: GenericClient> EffectsLog for C {
         &self,
         product: ProductId,
         after: i64,
-    ) -> Result<Vec<Effect>, SettleError> {
+    ) -> Result<Vec<Effect>, DatabaseError> {
         let statement = self.prepare_cached(LIST_EFFECTS).await?;
         let rows = self.query(&statement, &[&product.get(), &after, &EFFECTS_PER_READ]).await?;
         let effects = rows.iter().map(|row| effect_of(product, row)).collect::<Option<_>>();
         effects.ok_or_else(|| {
-            SettleError::Transient("the effects log has a row of a newer schema".into())
+            DatabaseError::Transient("the effects log has a row of a newer schema".into())
         })
     }
 }
@@ -220,43 +255,58 @@ fn effect_of(product: ProductId, row: &Row) -> Option<Effect> {
     Some(Effect { product, n: row.get("n"), kind, order })
 }
 
-/// Where settled batches are handed over, so that settling never waits for Redis.
-#[derive(Debug, Clone)]
-pub struct Reporter(mpsc::Sender<Report>);
-
-impl Reporter {
-    /// Hands a report over; when Redis is behind, it is dropped and made up for by the leader.
-    pub fn hand_over(&self, report: Report) {
-        if let Err(error) = self.0.try_send(report) {
-            tracing::debug!(%error, "report dropped: redis is behind");
-        }
+/// Logs what Redis has to be told, in the transaction that causes it.
+///
+/// # Errors
+/// When the database does not answer or refuses.
+pub async fn append_effects(
+    client: &impl GenericClient,
+    effects: &[Effect],
+) -> Result<(), DatabaseError> {
+    if effects.is_empty() {
+        return Ok(());
     }
+    let statement = client.prepare_cached(APPEND_EFFECTS).await?;
+    client.execute(&statement, &EffectColumns::of(effects).params()).await?;
+    Ok(())
 }
 
-/// A reporter and the task that empties it until `stop`, then what waits.
-pub fn reporter(
-    effects: std::sync::Arc<Effects>,
-    pool: Pool,
-    stop: CancellationToken,
-) -> (Reporter, impl Future<Output = ()>) {
-    let (sender, mut reports) = mpsc::channel(REPORTS_WAITING_MAX);
-    let task = async move {
-        loop {
-            let report = tokio::select! {
-                biased;
-                report = reports.recv() => report,
-                () = stop.cancelled(), if reports.is_empty() => None,
-            };
-            let Some(report) = report else { return };
-            let told = match pool.get().await {
-                Ok(client) => effects.tell(&client, &report).await,
-                Err(error) => Err(SettleError::from(error).into()),
-            };
-            match told {
-                Ok(()) | Err(EffectsError::Closed) => {}
-                Err(error) => tracing::warn!(%error, "redis was not told; the leader will"),
-            }
+/// Columns of effects, in the order of the parameters of `append_effects.sql`.
+#[derive(Debug)]
+struct EffectColumns {
+    products: Vec<i64>,
+    ns: Vec<i64>,
+    kinds: Vec<&'static str>,
+    ids: Vec<Uuid>,
+    users: Vec<i64>,
+    quantities: Vec<i64>,
+    seqs: Vec<i64>,
+}
+
+impl EffectColumns {
+    /// Turns rows into columns.
+    fn of(effects: &[Effect]) -> Self {
+        Self {
+            products: effects.iter().map(|e| e.product.get()).collect(),
+            ns: effects.iter().map(|e| e.n).collect(),
+            kinds: effects.iter().map(|e| e.kind.as_str()).collect(),
+            ids: effects.iter().map(|e| e.order.id.0).collect(),
+            users: effects.iter().map(|e| e.order.user.get()).collect(),
+            quantities: effects.iter().map(|e| e.order.quantity.units()).collect(),
+            seqs: effects.iter().map(|e| e.order.seq.0).collect(),
         }
-    };
-    (Reporter(sender), task)
+    }
+
+    /// The parameters `$1` to `$7`.
+    fn params(&self) -> [&(dyn ToSql + Sync); 7] {
+        [
+            &self.products,
+            &self.ns,
+            &self.kinds,
+            &self.ids,
+            &self.users,
+            &self.quantities,
+            &self.seqs,
+        ]
+    }
 }

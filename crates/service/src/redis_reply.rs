@@ -1,9 +1,9 @@
-//! Reads what the settler's scripts and commands reply. Owns the shapes; knows no meaning.
+//! Reads what scripts and commands reply. Owns the shapes; knows no meaning.
 //!
 //! Invariant: an unexpected shape is an error, never a default.
 
+use crate::redis_pool::RedisCallError;
 use redis::Value;
-use service::redis_pool::RedisCallError;
 
 /// Why a step against Redis failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum RedisStepError {
 }
 
 /// One integer.
+///
+/// # Errors
+/// When it is anything else.
 pub fn integer(value: &Value) -> Result<i64, RedisStepError> {
     match value {
         Value::Int(number) => Ok(*number),
@@ -25,6 +28,9 @@ pub fn integer(value: &Value) -> Result<i64, RedisStepError> {
 }
 
 /// Exactly `N` integers.
+///
+/// # Errors
+/// When it is anything else.
 pub fn integers<const N: usize>(value: &Value) -> Result<[i64; N], RedisStepError> {
     let Value::Array(items) = value else {
         return Err(RedisStepError::Shape(format!("{value:?} is not an array")));
@@ -36,6 +42,9 @@ pub fn integers<const N: usize>(value: &Value) -> Result<[i64; N], RedisStepErro
 }
 
 /// Exactly `N` texts, each absent or present, as HMGET gives them.
+///
+/// # Errors
+/// When it is anything else.
 pub fn texts<const N: usize>(value: Value) -> Result<[Option<String>; N], RedisStepError> {
     let fields: Vec<Option<String>> =
         redis::from_redis_value(value).map_err(|e| RedisStepError::Shape(e.to_string()))?;
