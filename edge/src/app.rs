@@ -11,7 +11,6 @@ use deadpool_postgres::Pool;
 use prometheus_client::registry::Registry;
 use service::readiness::Readiness;
 use service::redis_pool::{RedisPool, RedisPoolSettings};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,8 +49,7 @@ struct Edge {
 /// When a URL is malformed or the address cannot be bound.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let address = settings.http.http_addr;
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("HTTP_ADDR {address}"))?;
+    let listener = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
     let edge = Edge::new(&settings, stop.clone())?;
     let clients = edge.context.clients.clone();
     let connections_max = settings.http.connections_max as usize;

@@ -4,6 +4,8 @@
 //! Invariant: on shutdown no request that was read goes unanswered within the grace period.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,8 +27,23 @@ const HEADER_MAX: Duration = Duration::from_secs(75);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of one request.
 const HEADERS_MAX: usize = 100;
+/// Connections the kernel completes ahead of `accept`: a proxy opens a thousand at once when a sale
+/// begins, and one that is turned away there waits a second before it tries again. The kernel takes
+/// the smaller of this and `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds `address`, also when connections of an earlier edge linger on it.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `listener` until `stop`, then waits for the answers under way.
 pub async fn run(

@@ -123,16 +123,19 @@ pub(crate) fn nginx(
     Ok(spec)
 }
 
-/// The two upstream blocks: short requests, and WebSockets, which stay.
+/// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`.
 fn upstreams(ports: &[u16]) -> String {
     // One failed connect must not take an edge out for longer than its restart.
-    let servers: String = ports
-        .iter()
-        .map(|port| format!("    server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;\n"))
-        .collect();
+    let servers = |limit: &str| -> String {
+        let server =
+            |port| format!("    server 127.0.0.1:{port}{limit} max_fails=1 fail_timeout=1s;\n");
+        ports.iter().map(server).collect()
+    };
+    let (requests, sockets) = (servers(" max_conns=2048"), servers(""));
     format!(
-        "upstream edge {{\n{servers}    keepalive 1024;\n    keepalive_timeout 20s;\n}}\n\
-         upstream edge_ws {{\n    least_conn;\n{servers}}}\n"
+        "upstream edge {{\n    zone edge 256k;\n{requests}    keepalive 4096;\n    \
+         keepalive_timeout 20s;\n}}\n\
+         upstream edge_ws {{\n    zone edge_ws 256k;\n    least_conn;\n{sockets}}}\n"
     )
 }
 
@@ -145,6 +148,7 @@ mod tests {
         let text = upstreams(&[4001, 4002]);
         assert_eq!(text.matches("127.0.0.1:4001").count(), 2);
         assert_eq!(text.matches("127.0.0.1:4002").count(), 2);
-        assert!(text.contains("keepalive 1024;") && text.contains("least_conn;"));
+        assert_eq!(text.matches("max_conns=2048").count(), 2, "requests are bounded, sockets stay");
+        assert!(text.contains("keepalive 4096;") && text.contains("least_conn;"));
     }
 }

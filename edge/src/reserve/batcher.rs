@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Pace;
 use super::call::{self, Next, Outcome, Tries};
 use super::clock::RedisClock;
 use super::linger::linger;
@@ -38,8 +39,20 @@ pub(super) struct Batcher {
     pub(super) metrics: Metrics,
     pub(super) clock: Arc<RedisClock>,
     pub(super) sold_out: Arc<SoldOut>,
+    pub(super) pace: Arc<Pace>,
     /// Where the watcher of a sold-out sale runs.
     pub(super) tasks: TaskTracker,
+}
+
+/// What a batch was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// That nobody can say.
+    Nothing,
+    /// What the script decided.
+    Decisions,
+    /// The same, to some that nothing is left.
+    SoldOut,
 }
 
 impl Batcher {
@@ -51,12 +64,17 @@ impl Batcher {
         let _ends = stop.clone().drop_guard();
         let batch_max = self.limits.batch_max;
         while let Some(first) = inbox.recv().await {
+            let began = Instant::now();
             let mut batch = Vec::with_capacity(batch_max.min(64));
             batch.push(first);
             take_waiting(&mut inbox, &mut batch, batch_max);
             let permit = self.linger(&turn, batch.len()).await;
             take_waiting(&mut inbox, &mut batch, batch_max);
-            if self.decide(batch, permit).await && self.sold_out.begin_watching() {
+            let told = self.decide(batch, permit).await;
+            if told != Told::Nothing {
+                self.pace.note(began.elapsed());
+            }
+            if told == Told::SoldOut && self.sold_out.begin_watching() {
                 self.tasks.spawn(self.watcher(stop.clone()).run());
             }
         }
@@ -75,11 +93,11 @@ impl Batcher {
         Watcher { product: self.product, redis, sold_out, stop }
     }
 
-    /// Decides a batch and answers it; whether somebody was told "sold out".
-    async fn decide(&self, batch: Vec<Request>, permit: Option<OwnedSemaphorePermit>) -> bool {
+    /// Decides a batch and answers it.
+    async fn decide(&self, batch: Vec<Request>, permit: Option<OwnedSemaphorePermit>) -> Told {
         let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
         let Some(oldest) = batch.iter().map(|request| request.arrived).min() else {
-            return false;
+            return Told::Nothing;
         };
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 requests")]
         self.metrics.reserve_batch.observe(batch.len() as f64);
@@ -87,13 +105,13 @@ impl Batcher {
             Ok(decided) => {
                 let sold_out = decided.answers.contains(&Reserved::SoldOut);
                 self.answer(batch, decided, permit);
-                sold_out
+                if sold_out { Told::SoldOut } else { Told::Decisions }
             }
             Err(error) => {
                 for request in batch {
                     let _ = request.reply.send(Err(error));
                 }
-                false
+                Told::Nothing
             }
         }
     }

@@ -4,6 +4,7 @@
 //! publishing to `publish` and words to `http`.
 //! Invariant: every request gets exactly one answer, at the latest soon after its deadline.
 
+mod admission;
 mod batcher;
 pub mod call;
 mod clock;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
+use admission::Pace;
 pub use clock::RedisClock;
 use sold_out::SoldOut;
 
@@ -102,6 +104,16 @@ pub struct Reserver(Arc<Inner>);
 struct Lane {
     inbox: mpsc::Sender<Request>,
     sold_out: Arc<SoldOut>,
+    pace: Arc<Pace>,
+}
+
+impl Lane {
+    /// Whether a request that comes now is decided in time, as far as the last batch tells.
+    fn admits(&self, limits: &Limits) -> bool {
+        let waiting = self.inbox.max_capacity() - self.inbox.capacity();
+        // Half of the wait is left for what the estimate does not see.
+        admission::admits(waiting, limits.batch_max, self.pace.round(), limits.buy_timeout / 2)
+    }
 }
 
 #[derive(Debug)]
@@ -162,6 +174,9 @@ impl Reserver {
         if lane.sold_out.refuses(user, quantity, &self.0.clock, arrived) {
             return Ok(Answer { reserved: Reserved::SoldOut, available: 0 });
         }
+        if !lane.admits(&self.0.limits) {
+            return Err(ReserveError::Unavailable);
+        }
         let (reply, answer) = oneshot::channel();
         let request = Request { proposal, arrived, reply };
         lane.inbox.try_send(request).map_err(|_| ReserveError::Unavailable)?;
@@ -184,7 +199,7 @@ impl Reserver {
         }
         let inner = &self.0;
         let (sender, inbox) = mpsc::channel(inner.limits.waiting_max);
-        let lane = Lane { inbox: sender, sold_out: Arc::default() };
+        let lane = Lane { inbox: sender, sold_out: Arc::default(), pace: Arc::default() };
         let mut more = HashMap::clone(&lanes);
         more.insert(product, lane.clone());
         inner.lanes.store(Arc::new(more));
@@ -197,6 +212,7 @@ impl Reserver {
             metrics: inner.metrics.clone(),
             clock: inner.clock.clone(),
             sold_out: lane.sold_out.clone(),
+            pace: lane.pace.clone(),
             tasks: inner.tasks.clone(),
         };
         inner.tasks.spawn(batcher.run(inbox));

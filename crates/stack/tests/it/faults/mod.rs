@@ -8,6 +8,7 @@ mod edge;
 mod failover;
 #[cfg(feature = "kill-points")]
 mod kill_points;
+mod overload;
 mod postgres;
 mod redis;
 mod settler;
