@@ -1,7 +1,10 @@
 //! Redis time as an edge knows it, learned from replies.
 //!
-//! Invariant: the estimate is never later than Redis itself, so a deadline sent to Redis is never
-//! later than meant. It is taken when a reply arrives, after Redis read its clock.
+//! Every product has a clock of its own, as the nodes of a Redis Cluster each have theirs, and the
+//! feed has one for what people are shown.
+//! Invariant: the estimate is never later than the node itself, so a deadline sent to it is never
+//! later than meant. It is taken when a reply arrives, after the node read its clock, and forgotten
+//! when a call failed: another node may answer the next.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -36,6 +39,11 @@ impl RedisClock {
         }
     }
 
+    /// Knows nothing any more.
+    pub fn forget(&self) {
+        self.at_base_ms.store(UNKNOWN, Ordering::Relaxed);
+    }
+
     fn since_base_ms(&self, instant: Instant) -> i64 {
         i64::try_from(instant.saturating_duration_since(self.base).as_millis()).unwrap_or(i64::MAX)
     }
@@ -58,5 +66,7 @@ mod tests {
         let mapped = clock.at(base + Duration::from_secs(1)).unwrap();
         assert_eq!(mapped, 1_000_960);
         assert!(mapped <= true_redis_ms_at_one_second);
+        clock.forget();
+        assert_eq!(clock.at(base), None);
     }
 }

@@ -102,6 +102,8 @@ pub struct Reserver(Arc<Inner>);
 struct Lane {
     inbox: mpsc::Sender<Request>,
     sold_out: Arc<SoldOut>,
+    /// That of the node which holds this product.
+    clock: Arc<RedisClock>,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,6 @@ struct Inner {
     limits: Limits,
     publish: PublishHandle,
     metrics: Metrics,
-    clock: Arc<RedisClock>,
     tasks: TaskTracker,
     /// Read by every request, replaced when a product is first asked for.
     lanes: ArcSwap<HashMap<ProductId, Lane>>,
@@ -131,16 +132,10 @@ impl Reserver {
             limits,
             publish,
             metrics,
-            clock: Arc::new(RedisClock::new(Instant::now())),
             tasks,
             lanes: ArcSwap::default(),
             starting: Mutex::new(()),
         }))
-    }
-
-    /// Redis time, as replies tell it.
-    pub fn clock(&self) -> Arc<RedisClock> {
-        self.0.clock.clone()
     }
 
     /// Reserves under the proposed id, or says why not. The product must exist: each has a task.
@@ -159,7 +154,7 @@ impl Reserver {
             None => &self.start_lane(product),
         };
         let Proposal { user, quantity, .. } = proposal;
-        if lane.sold_out.refuses(user, quantity, &self.0.clock, arrived) {
+        if lane.sold_out.refuses(user, quantity, &lane.clock, arrived) {
             return Ok(Answer { reserved: Reserved::SoldOut, available: 0 });
         }
         let (reply, answer) = oneshot::channel();
@@ -184,7 +179,8 @@ impl Reserver {
         }
         let inner = &self.0;
         let (sender, inbox) = mpsc::channel(inner.limits.waiting_max);
-        let lane = Lane { inbox: sender, sold_out: Arc::default() };
+        let clock = Arc::new(RedisClock::new(Instant::now()));
+        let lane = Lane { inbox: sender, sold_out: Arc::default(), clock: clock.clone() };
         let mut more = HashMap::clone(&lanes);
         more.insert(product, lane.clone());
         inner.lanes.store(Arc::new(more));
@@ -195,7 +191,7 @@ impl Reserver {
             limits: inner.limits,
             publish: inner.publish.clone(),
             metrics: inner.metrics.clone(),
-            clock: inner.clock.clone(),
+            clock,
             sold_out: lane.sold_out.clone(),
             tasks: inner.tasks.clone(),
         };
