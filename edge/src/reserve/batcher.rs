@@ -146,7 +146,9 @@ impl Batcher {
     /// that time.
     async fn learn_time(&self, deadline: Instant) -> Result<i64, RedisCallError> {
         let sale = keys::sale(self.product);
-        let value = self.redis.query_at(&sale, &redis::cmd("TIME")).await?;
+        let value = self.redis.query_at(&sale, &redis::cmd("TIME")).await;
+        // Whatever became of the question, nothing was reserved by it.
+        let value = value.map_err(|error| RedisCallError::NotSent(error.to_string()))?;
         let (seconds, micros): (i64, i64) = redis::from_redis_value(value)
             .map_err(|error| RedisCallError::Refused(error.into()))?;
         self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());
