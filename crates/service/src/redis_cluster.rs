@@ -3,7 +3,8 @@
 //! Owns the map of slots: read at first use, and again, in the background, whenever a node does not
 //! answer or says that it does not hold a slot. Every node has connections of its own, so that one
 //! that is away keeps nobody waiting but those who ask for its keys. (The cluster client of
-//! redis-rs 1.8 holds back every command while it tries to reach a lost node.)
+//! redis-rs 1.8 does not say who holds a key, and holds back every command while it tries to reach
+//! a lost node.)
 //! Invariant: only primaries are asked, and no command is sent on to another node by itself.
 
 use std::sync::Arc;
@@ -44,9 +45,9 @@ pub(crate) struct Cluster {
 #[derive(Debug, Default)]
 struct Map {
     /// Seeds, then every other primary; each once.
-    nodes: Vec<Node>,
+    nodes: Vec<Arc<Node>>,
     /// By first slot. Empty before the first answer.
-    ranges: Vec<(SlotRange, Node)>,
+    ranges: Vec<(SlotRange, Arc<Node>)>,
 }
 
 /// What one node says of the cluster.
@@ -59,13 +60,13 @@ struct View {
 }
 
 impl Map {
-    fn holder(&self, slot: u16) -> Option<&Node> {
+    fn holder(&self, slot: u16) -> Option<&Arc<Node>> {
         let after = self.ranges.partition_point(|(range, _)| range.first <= slot);
         let (range, node) = self.ranges.get(after.checked_sub(1)?)?;
         (slot <= range.last).then_some(node)
     }
 
-    fn node(&self, name: &str) -> Option<&Node> {
+    fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|node| node.name().as_str() == name)
     }
 }
@@ -90,9 +91,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn new_node(&self, host_port: &str) -> Result<Node, RedisError> {
+    fn new_node(&self, host_port: &str) -> Result<Arc<Node>, RedisError> {
         let info = self.url.node(host_port).as_str().into_connection_info()?;
-        Node::new(NodeName::new(host_port), info, &self.settings)
+        Ok(Arc::new(Node::new(NodeName::new(host_port), info, &self.settings)?))
     }
 
     pub(crate) async fn query(self: &Arc<Self>, command: &Cmd) -> Result<Value, RedisCallError> {
@@ -123,7 +124,7 @@ impl Cluster {
         self: &Arc<Self>,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, RedisCallError> {
-        let mut parts: Vec<(Node, Pipeline, Vec<usize>)> = Vec::new();
+        let mut parts: Vec<(Arc<Node>, Pipeline, Vec<usize>)> = Vec::new();
         for (position, command) in pipeline.cmd_iter().enumerate() {
             let node = self.holder(slot_of_command(command)).await?;
             let at = parts.iter().position(|(other, ..)| other.name() == node.name());
@@ -155,7 +156,7 @@ impl Cluster {
     }
 
     /// The node that holds a slot. Without a key any slot's will do.
-    async fn holder(self: &Arc<Self>, slot: Option<u16>) -> Result<Node, RedisCallError> {
+    async fn holder(self: &Arc<Self>, slot: Option<u16>) -> Result<Arc<Node>, RedisCallError> {
         let slot = slot.unwrap_or(0);
         if let Some(node) = self.map.load().holder(slot) {
             return Ok(node.clone());
@@ -202,7 +203,7 @@ impl Cluster {
     /// Asks every node, and believes the one that knows best.
     async fn read_map(&self) -> Result<(), RedisCallError> {
         let known = self.map.load_full();
-        let views = join_all(known.nodes.iter().map(ask)).await;
+        let views = join_all(known.nodes.iter().map(|node| ask(node))).await;
         let mut trouble = None;
         let mut best: Option<View> = None;
         for view in views {

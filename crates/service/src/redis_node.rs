@@ -44,8 +44,8 @@ pub(crate) struct NodeSettings {
     pub(crate) scripts: Arc<[&'static str]>,
 }
 
-/// The connections to one node. Cheap to clone.
-#[derive(Debug, Clone)]
+/// The connections to one node.
+#[derive(Debug)]
 pub(crate) struct Node {
     name: NodeName,
     client: redis::Client,

@@ -146,7 +146,7 @@ pub struct RedisPool(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Node(Node),
+    Node(Arc<Node>),
     Cluster(Arc<Cluster>),
 }
 
@@ -168,7 +168,7 @@ impl RedisPool {
             RedisUrl::Node(url) => {
                 let info = url.into_connection_info()?;
                 let name = NodeName::new(&info.addr().to_string());
-                Kind::Node(Node::new(name, info, &node_settings)?)
+                Kind::Node(Arc::new(Node::new(name, info, &node_settings)?))
             }
             RedisUrl::Cluster(url) => Kind::Cluster(Arc::new(Cluster::new(url, node_settings)?)),
         }))

@@ -93,10 +93,10 @@ mod tests {
     fn a_key_has_the_slot_the_specification_gives_it() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         // CLUSTER KEYSLOT of Redis 7.0.15.
-        for (key, slot) in [("sale:{1}", 9842), ("sale:{3}", 1584), ("sale:{4}", 14_039)] {
+        for (key, slot) in [("a:{1}", 9842), ("a:{3}", 1584), ("a:{4}", 14_039)] {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
-        assert_eq!(slot_of(b"buyers:{1}"), slot_of(b"1"));
+        assert_eq!(slot_of(b"b:{1}"), slot_of(b"1"));
         assert_eq!(hash_tag(b"foo{}{bar}"), b"foo{}{bar}");
         assert_eq!(hash_tag(b"foo{{bar}}zap"), b"{bar");
         assert_eq!(hash_tag(b"foo{bar}{zap}"), b"bar");
@@ -106,10 +106,10 @@ mod tests {
     #[test]
     fn a_command_goes_where_its_first_key_is() {
         let mut script = redis::cmd("EVALSHA");
-        script.arg("0123").arg(2).arg("sale:{3}").arg("buyers:{3}").arg(77);
+        script.arg("0123").arg(2).arg("a:{3}").arg("b:{3}").arg(77);
         assert_eq!(slot_of_command(&script), Some(1584));
         let mut scan = redis::cmd("HSCAN");
-        scan.arg("buyers:{1}").arg(0).arg("COUNT").arg(5);
+        scan.arg("b:{1}").arg(0).arg("COUNT").arg(5);
         assert_eq!(slot_of_command(&scan), Some(9842));
         assert_eq!(slot_of_command(&redis::cmd("TIME")), None);
     }
