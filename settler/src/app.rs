@@ -31,8 +31,8 @@ use crate::sweeper::Sweeper;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
-/// The gatekeeper works on one sale at a time of two nodes; the reporter and the reconciler may need
-/// one each.
+/// The gatekeeper works on one sale of each of two nodes at a time; the reporter and the reconciler
+/// may need one each.
 const GATE_CONNECTIONS: usize = 4;
 /// Gatekeeper, reporter, relay and reconciler; to each node of a cluster.
 const REDIS_CONNECTIONS: u32 = 4;
