@@ -48,6 +48,8 @@ struct Map {
     nodes: Vec<Arc<Node>>,
     /// By first slot. Empty before the first answer.
     ranges: Vec<(SlotRange, Arc<Node>)>,
+    /// Another one whenever a slot has another holder.
+    generation: u64,
 }
 
 /// What one node says of the cluster.
@@ -87,7 +89,7 @@ impl Cluster {
         };
         let seeds = cluster.url.seeds.iter().map(|seed| cluster.new_node(seed));
         let nodes = seeds.collect::<Result<_, _>>()?;
-        cluster.map.store(Arc::new(Map { nodes, ranges: Vec::new() }));
+        cluster.map.store(Arc::new(Map { nodes, ..Map::default() }));
         Ok(cluster)
     }
 
@@ -148,6 +150,10 @@ impl Cluster {
     pub(crate) async fn node_of(self: &Arc<Self>, key: &str) -> NodeName {
         let node = self.holder(Some(slot_of(key.as_bytes()))).await;
         node.map_or_else(|_| NodeName::new(NOBODY), |node| node.name().clone())
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.map.load().generation
     }
 
     pub(crate) async fn open_pubsub(&self, turn: usize) -> Result<PubSub, RedisError> {
@@ -226,7 +232,9 @@ impl Cluster {
         let unusable = |error: RedisError| RedisCallError::NotSent(error.to_string());
         found.sort_unstable_by_key(|range| range.first);
         let seeds = known.nodes.iter().take(self.url.seeds.len()).cloned();
-        let mut map = Map { nodes: seeds.collect(), ranges: Vec::with_capacity(found.len()) };
+        let same = known.ranges.iter().map(|(range, _)| range).eq(&found);
+        let generation = known.generation + u64::from(!same);
+        let mut map = Map { nodes: seeds.collect(), ranges: Vec::new(), generation };
         for range in found {
             let before = map.node(&range.primary).or_else(|| known.node(&range.primary));
             let node = match before {
@@ -327,8 +335,12 @@ mod tests {
             names.join(" ")
         };
         assert_eq!(names(), "seed:1 a:1 b:1");
+        let generation = cluster.generation();
+        learn(vec![range(0, 99, "a:1"), range(400, 400, "b:1"), range(200, 300, "b:1")]);
+        assert_eq!(cluster.generation(), generation, "nothing moved");
         learn(vec![range(0, 16_383, "c:1")]);
         assert_eq!(names(), "seed:1 a:1 c:1", "seeds stay: a later failover may need them");
+        assert_eq!(cluster.generation(), generation + 1);
     }
 
     #[test]

@@ -186,6 +186,14 @@ impl RedisPool {
         }
     }
 
+    /// Another number whenever keys may have another holder.
+    pub fn generation(&self) -> u64 {
+        match &self.0 {
+            Kind::Node(_) => 0,
+            Kind::Cluster(cluster) => cluster.generation(),
+        }
+    }
+
     /// Whether there is another node to turn to when one is silent.
     pub const fn is_cluster(&self) -> bool {
         matches!(self.0, Kind::Cluster(_))

@@ -121,6 +121,7 @@ impl Batcher {
     }
 
     async fn call_once(&self, batch: &[Request], deadline: Instant) -> Outcome {
+        self.clock.follow(self.redis.generation());
         let deadline_ms = match self.clock.at(deadline) {
             Some(deadline_ms) => deadline_ms,
             None => self.learn_time(deadline).await?,
