@@ -20,7 +20,7 @@ use crate::http::trace::Tracer;
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, publisher};
 use crate::read::{Catalogue, OrderReader};
-use crate::reserve::{Limits, Reserver, script};
+use crate::reserve::{Limits, RedisClock, Reserver, script};
 use crate::server;
 use crate::settings::{ReserveSettings, Settings};
 
@@ -118,12 +118,11 @@ impl Edge {
             catalogue: Catalogue::default(),
             orders: OrderReader::new(pool.clone(), redis.clone()),
             watchers: Watchers::default(),
-            clock: reserver.clock(),
+            clock: Arc::new(RedisClock::new(Instant::now())),
             metrics: metrics.clone(),
             stop,
         };
         let subscriber = Subscriber {
-            redis_url: servers.redis_url.clone(),
             redis,
             catalogue: feed.catalogue.clone(),
             clock: feed.clock.clone(),

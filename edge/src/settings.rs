@@ -94,7 +94,7 @@ pub struct ReserveSettings {
     #[arg(long, env = "EDGE_WAITING_MAX", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub waiting_max: u32,
-    /// Connections to Redis at most
+    /// Connections to Redis at most, in a cluster to each node
     #[arg(long, env = "EDGE_REDIS_CONNECTIONS", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(1..=256))]
     pub redis_connections: u32,

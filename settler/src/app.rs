@@ -32,9 +32,10 @@ use books::effects::Effects;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
-/// The gatekeeper works on one sale at a time; the reporter and the reconciler may need one each.
-const GATE_CONNECTIONS: usize = 3;
-/// Gatekeeper, reporter, relay and reconciler.
+/// The gatekeeper works on one sale of each of two nodes at a time; the reporter and the reconciler
+/// may need one each.
+const GATE_CONNECTIONS: usize = 4;
+/// Gatekeeper, reporter, relay and reconciler; to each node of a cluster.
 const REDIS_CONNECTIONS: u32 = 4;
 /// A call adopts at most 500 holders, a few milliseconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);

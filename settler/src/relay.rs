@@ -11,7 +11,7 @@ use domain::contract::order_message::{self, OrderBatch};
 use domain::contract::{keys, outbox};
 use redis::Value;
 use redis::streams::StreamRangeReply;
-use service::redis_pool::{RedisCallError, RedisCalls, RedisPool};
+use service::redis_pool::{RedisCallError, RedisCalls, RedisPool, group_by_node};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,22 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
     /// # Errors
     /// See [`RelayError`]; what was not confirmed stays in the outbox.
     pub async fn round(&mut self, products: &[ProductId]) -> Result<(), RelayError> {
-        let now_ms = redis_time_ms(&self.redis).await?;
+        let nodes = group_by_node(&self.redis, products.to_vec(), |p| keys::sale(*p)).await;
+        let mut outcome = Ok(());
+        for (_, products) in &nodes {
+            match self.round_of_node(products).await {
+                Err(error @ RelayError::Broker(_)) => return Err(error),
+                // A node that is away does not keep what another one holds.
+                relayed => outcome = outcome.and(relayed),
+            }
+        }
+        outcome
+    }
+
+    /// Publishes what is old enough by the clock of the one node that holds these products.
+    async fn round_of_node(&mut self, products: &[ProductId]) -> Result<(), RelayError> {
+        let Some(first) = products.first() else { return Ok(()) };
+        let now_ms = redis_time_ms(&self.redis, *first).await?;
         let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
         let newest_ms = now_ms.saturating_sub(age_ms);
         for product in products {
@@ -194,8 +209,8 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
     }
 }
 
-async fn redis_time_ms(redis: &impl RedisCalls) -> Result<u64, RelayError> {
-    let reply = redis.query(&redis::cmd("TIME")).await?;
+async fn redis_time_ms(redis: &impl RedisCalls, product: ProductId) -> Result<u64, RelayError> {
+    let reply = redis.query_at(&keys::outbox(product), &redis::cmd("TIME")).await?;
     let (seconds, micros): (u64, u64) =
         redis::from_redis_value(reply).map_err(|e| RedisStepError::Shape(e.to_string()))?;
     Ok(seconds * 1000 + micros / 1000)

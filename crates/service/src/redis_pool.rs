@@ -1,14 +1,21 @@
-//! A bounded pool of Redis connections that recover by themselves, and preloaded scripts.
+//! What programs ask of Redis, be it one node or a Redis Cluster: commands, pipelines, scripts.
 //!
-//! `bb8-redis` never reports a connection broken, so a dead one would stay for ever; the manager
-//! here wraps it with a dead flag, TCP_NODELAY and a response timeout.
-//! Invariant: a call is sent at most once, except after NOSCRIPT, where nothing ran.
+//! Owns the seam and the scripts; `redis_node` owns connections, `redis_cluster` who holds what.
+//! Invariant: a call is sent at most once, except after NOSCRIPT, where nothing ran. It is never
+//! redirected: a node that does not hold the key refuses it, and the caller asks again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bb8_redis::RedisConnectionManager;
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, IntoConnectionInfo, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::aio::PubSub;
+use redis::{Cmd, IntoConnectionInfo, Pipeline, RedisError, Value};
+
+use crate::redis_cluster::Cluster;
+use crate::redis_node::{Node, NodeSettings};
+use crate::redis_url::RedisUrl;
+
+pub use crate::redis_node::NodeName;
+pub use crate::redis_url::RedisUrlError;
 
 /// A Lua script with the hash EVALSHA calls it by.
 #[derive(Debug)]
@@ -52,16 +59,27 @@ pub enum RedisCallError {
 
 /// What programs ask of Redis: the pool answers, and in a simulator a model of a node.
 pub trait RedisCalls: Sync {
-    /// Sends one command.
+    /// Sends one command, whose first argument is its key.
     ///
     /// # Errors
     /// See [`RedisCallError`].
     fn query(&self, command: &Cmd) -> impl Future<Output = Result<Value, RedisCallError>> + Send;
 
-    /// Sends a pipeline, with one answer a command.
+    /// Sends one command without a key, such as INFO or TIME, to the node that holds `key`.
     ///
     /// # Errors
     /// See [`RedisCallError`].
+    fn query_at(
+        &self,
+        key: &str,
+        command: &Cmd,
+    ) -> impl Future<Output = Result<Value, RedisCallError>> + Send;
+
+    /// Sends a pipeline of commands with keys, with one answer a command. In a cluster each node
+    /// gets its part.
+    ///
+    /// # Errors
+    /// See [`RedisCallError`]; also when one node of several does not answer.
     fn query_pipeline(
         &self,
         pipeline: &Pipeline,
@@ -77,23 +95,59 @@ pub trait RedisCalls: Sync {
         script: &LoadedScript,
         command: &Cmd,
     ) -> impl Future<Output = Result<Value, RedisCallError>> + Send;
+
+    /// The node that holds `key`, as far as is known; what it is asked may go elsewhere by then.
+    fn node_of(&self, key: &str) -> impl Future<Output = NodeName> + Send;
+}
+
+/// Sorts items by the node that holds their keys, nodes in the order of their first items.
+pub async fn group_by_node<T: Send>(
+    redis: &impl RedisCalls,
+    items: Vec<T>,
+    key: impl Fn(&T) -> String + Send + Sync,
+) -> Vec<(NodeName, Vec<T>)> {
+    let mut groups: Vec<(NodeName, Vec<T>)> = Vec::new();
+    for item in items {
+        let key = key(&item);
+        let node = redis.node_of(&key).await;
+        match groups.iter_mut().find(|(name, _)| *name == node) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((node, vec![item])),
+        }
+    }
+    groups
 }
 
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisPoolSettings {
-    /// `redis://…`
+    /// `redis://…`, or `redis+cluster://…` for a cluster.
     pub url: String,
-    /// Most connections at once.
+    /// Most connections at once, to each node.
     pub connections_max: u32,
     /// How long one answer may take.
     pub response_timeout: Duration,
 }
 
+/// Why a pool cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisConfigError {
+    /// The URL of a cluster is none.
+    #[error(transparent)]
+    Cluster(#[from] RedisUrlError),
+    /// The URL of a node is none.
+    #[error(transparent)]
+    Node(#[from] RedisError),
+}
+
 /// The pool. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RedisPool {
-    pool: bb8::Pool<Manager>,
+pub struct RedisPool(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Node(Arc<Node>),
+    Cluster(Arc<Cluster>),
 }
 
 impl RedisPool {
@@ -104,109 +158,81 @@ impl RedisPool {
     pub fn connect(
         settings: &RedisPoolSettings,
         scripts: &[&LoadedScript],
-    ) -> Result<Self, RedisError> {
-        let info = settings.url.as_str().into_connection_info()?;
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let manager = Manager {
-            inner: RedisConnectionManager::new(info.set_tcp_settings(tcp))?,
+    ) -> Result<Self, RedisConfigError> {
+        let node_settings = NodeSettings {
+            connections_max: settings.connections_max,
             response_timeout: settings.response_timeout,
             scripts: scripts.iter().map(|script| script.text).collect(),
         };
-        let pool = bb8::Pool::builder()
-            .max_size(settings.connections_max)
-            // The dead flag finds broken connections without a PING a checkout.
-            .test_on_check_out(false)
-            .connection_timeout(settings.response_timeout)
-            .retry_connection(false)
-            .build_unchecked(manager);
-        Ok(Self { pool })
+        Ok(Self(match RedisUrl::parse(&settings.url)? {
+            RedisUrl::Node(url) => {
+                let info = url.into_connection_info()?;
+                let name = NodeName::new(&info.addr().to_string());
+                Kind::Node(Arc::new(Node::new(name, info, &node_settings)?))
+            }
+            RedisUrl::Cluster(url) => Kind::Cluster(Arc::new(Cluster::new(url, node_settings)?)),
+        }))
     }
 
-    async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, RedisCallError> {
-        self.pool.get().await.map_err(|error| RedisCallError::NotSent(error.to_string()))
+    /// Opens a connection for Pub/Sub. What is published reaches every node of a cluster, so one
+    /// node after the other has its turn.
+    ///
+    /// # Errors
+    /// When that node does not answer.
+    pub async fn open_pubsub(&self, turn: usize) -> Result<PubSub, RedisError> {
+        match &self.0 {
+            Kind::Node(node) => node.open_pubsub().await,
+            Kind::Cluster(cluster) => cluster.open_pubsub(turn).await,
+        }
+    }
+
+    /// Another number whenever keys may have another holder.
+    pub fn generation(&self) -> u64 {
+        match &self.0 {
+            Kind::Node(_) => 0,
+            Kind::Cluster(cluster) => cluster.generation(),
+        }
+    }
+
+    /// Whether there is another node to turn to when one is silent.
+    pub const fn is_cluster(&self) -> bool {
+        matches!(self.0, Kind::Cluster(_))
     }
 }
 
 impl RedisCalls for RedisPool {
     async fn query(&self, command: &Cmd) -> Result<Value, RedisCallError> {
-        let mut connection = self.checkout().await?;
-        let result = command.query_async(&mut connection.inner).await;
-        result.map_err(|error| connection.classify(error))
+        match &self.0 {
+            Kind::Node(node) => node.query(command).await,
+            Kind::Cluster(cluster) => cluster.query(command).await,
+        }
+    }
+
+    async fn query_at(&self, key: &str, command: &Cmd) -> Result<Value, RedisCallError> {
+        match &self.0 {
+            Kind::Node(node) => node.query(command).await,
+            Kind::Cluster(cluster) => cluster.query_at(key, command).await,
+        }
     }
 
     async fn query_pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisCallError> {
-        let mut connection = self.checkout().await?;
-        let result = pipeline.query_async(&mut connection.inner).await;
-        result.map_err(|error| connection.classify(error))
+        match &self.0 {
+            Kind::Node(node) => node.query_pipeline(pipeline).await,
+            Kind::Cluster(cluster) => cluster.query_pipeline(pipeline).await,
+        }
     }
 
     async fn call(&self, script: &LoadedScript, command: &Cmd) -> Result<Value, RedisCallError> {
-        let mut connection = self.checkout().await?;
-        match command.query_async(&mut connection.inner).await {
-            Ok(value) => return Ok(value),
-            Err(error) if !is_no_script(&error) => return Err(connection.classify(error)),
-            Err(_) => {}
+        match &self.0 {
+            Kind::Node(node) => node.call(script, command).await,
+            Kind::Cluster(cluster) => cluster.call(script, command).await,
         }
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(script.text);
-        if let Err(error) = load.query_async::<()>(&mut connection.inner).await {
-            return Err(connection.classify(error));
-        }
-        let result = command.query_async(&mut connection.inner).await;
-        result.map_err(|error| connection.classify(error))
-    }
-}
-
-fn is_no_script(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
-}
-
-#[derive(Debug)]
-struct Manager {
-    inner: RedisConnectionManager,
-    response_timeout: Duration,
-    scripts: Vec<&'static str>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    inner: MultiplexedConnection,
-    dead: bool,
-}
-
-impl Connection {
-    /// Sorts an error by what the caller may assume, and retires a connection that cannot be used.
-    fn classify(&mut self, error: RedisError) -> RedisCallError {
-        if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() {
-            self.dead = true;
-            return RedisCallError::Unknown(error);
-        }
-        RedisCallError::Refused(error)
-    }
-}
-
-impl bb8::ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = RedisError;
-
-    async fn connect(&self) -> Result<Connection, RedisError> {
-        let mut inner = self.inner.connect().await?;
-        inner.set_response_timeout(self.response_timeout);
-        if !self.scripts.is_empty() {
-            let mut load = redis::pipe();
-            for script in &self.scripts {
-                load.cmd("SCRIPT").arg("LOAD").arg(*script).ignore();
-            }
-            load.query_async::<()>(&mut inner).await?;
-        }
-        Ok(Connection { inner, dead: false })
     }
 
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
-        self.inner.is_valid(&mut connection.inner).await
-    }
-
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.dead
+    async fn node_of(&self, key: &str) -> NodeName {
+        match &self.0 {
+            Kind::Node(node) => node.name().clone(),
+            Kind::Cluster(cluster) => cluster.node_of(key).await,
+        }
     }
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::redis_url::RedisUrl;
+
 /// Where the three servers are.
 #[derive(Debug, Clone, Args)]
 pub struct ServerSettings {
-    /// Redis 7 or newer, `redis://[user:password@]host:port/db`
+    /// Redis 7 or newer, `redis://[user:password@]host:port/db`, or a Redis Cluster by some of its
+    /// nodes, `redis+cluster://[user:password@]host:port,host:port,…`
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = parse_url)]
     pub redis_url: String,
     /// RabbitMQ, `amqp://user:password@host:port/vhost`
@@ -41,13 +44,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Refuses a URL that asks for TLS when this build has none; for clap's `value_parser`. What else
-/// may be wrong with it is told by whoever connects.
+/// Refuses a URL that asks for TLS when this build has none, or names a Redis Cluster in another
+/// form; for clap's `value_parser`. What else may be wrong with it is told by whoever connects.
 ///
 /// # Errors
-/// When TLS is asked for and was not built in.
+/// When TLS is asked for and was not built in, or a cluster's nodes are not `host:port`.
 pub fn parse_url(text: &str) -> Result<String, String> {
-    let asked = ["rediss://", "amqps://"].into_iter().find(|scheme| text.starts_with(scheme));
+    let schemes = ["rediss://", "rediss+cluster://", "amqps://"];
+    let asked = schemes.into_iter().find(|scheme| text.starts_with(scheme));
     let modes = ["sslmode=require", "sslmode=verify-full"];
     let asked = asked.or_else(|| modes.into_iter().find(|mode| text.contains(mode)));
     match asked {
@@ -57,7 +61,7 @@ pub fn parse_url(text: &str) -> Result<String, String> {
         _ if text.contains("sslmode=verify-ca") => {
             Err("sslmode=verify-ca is not supported: use verify-full".to_owned())
         }
-        _ => Ok(text.to_owned()),
+        _ => RedisUrl::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string()),
     }
 }
 
@@ -84,13 +88,20 @@ mod tests {
 
     #[test]
     fn tls_is_taken_exactly_when_it_was_built_in() {
-        for url in ["rediss://h/", "amqps://h/", "postgresql://h/d?sslmode=verify-full"] {
+        for url in [
+            "rediss://h/",
+            "rediss+cluster://h:1",
+            "amqps://h/",
+            "postgresql://h/d?sslmode=verify-full",
+        ] {
             assert_eq!(parse_url(url).is_ok(), cfg!(feature = "tls"), "{url}");
         }
         for url in ["redis://h/", "amqp://h/%2f", "postgresql://h/d?sslmode=prefer"] {
             assert_eq!(parse_url(url).as_deref(), Ok(url));
         }
         assert!(parse_url("postgresql://h/d?sslmode=verify-ca").is_err());
+        assert!(parse_url("redis+cluster://h:1,i:2").is_ok());
+        assert!(parse_url("redis+cluster://h").is_err());
     }
 
     #[test]

@@ -271,7 +271,9 @@ async fn look(
     voucher: &Voucher<Port>,
     connection: &mut Connection,
 ) -> Result<(), EffectsError> {
-    let Ok(node) = judge_info(&read_info(port).await?) else { return Ok(()) };
+    let Ok(node) = judge_info(&read_info(port, &keys::sale(sale.product)).await?) else {
+        return Ok(());
+    };
     let known = port.world(|world| world.database.committed.sale.clone());
     let known = std::slice::from_ref(&known);
     for step in compare_all(port, known, &node).await? {

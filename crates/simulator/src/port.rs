@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fastrand::Rng;
 use redis::{Arg, Cmd, Pipeline, Value};
-use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls};
+use service::redis_pool::{LoadedScript, NodeName, RedisCallError, RedisCalls};
 use settler::consume::broker::{BrokerError, Publish};
 
 use crate::executor::{Process, turn};
@@ -203,6 +203,10 @@ impl RedisCalls for Port {
         self.send(texts(command)).await
     }
 
+    async fn query_at(&self, _: &str, command: &Cmd) -> Result<Value, RedisCallError> {
+        self.send(texts(command)).await
+    }
+
     async fn query_pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisCallError> {
         let mut replies = Vec::new();
         for command in pipeline.cmd_iter() {
@@ -213,6 +217,10 @@ impl RedisCalls for Port {
 
     async fn call(&self, _: &LoadedScript, command: &Cmd) -> Result<Value, RedisCallError> {
         self.send(texts(command)).await
+    }
+
+    async fn node_of(&self, _: &str) -> NodeName {
+        NodeName::new("primary")
     }
 }
 

@@ -16,6 +16,7 @@ mod process;
 mod programs;
 pub mod proxy;
 mod rabbitmqctl;
+mod redis;
 mod requirements;
 mod servers;
 mod signal;

@@ -52,6 +52,9 @@ pub struct StackOptions {
     pub stock: i64,
     /// Servers to run, unless a URL is given for one.
     pub servers: Vec<Server>,
+    /// Nodes of Redis; several are the primaries of a Redis Cluster, `redis-1` and so on. Redis
+    /// wants three at least.
+    pub redis_nodes: usize,
     /// A Redis to use instead of running one.
     pub redis_url: Option<String>,
     /// A RabbitMQ to use instead of running one.
@@ -76,6 +79,7 @@ impl Default for StackOptions {
             settlers: 1,
             stock: 1000,
             servers: Server::ALL.to_vec(),
+            redis_nodes: 1,
             redis_url: None,
             amqp_url: None,
             database_url: None,

@@ -1,4 +1,4 @@
-//! How the private servers are run: configuration, command line, URL.
+//! How the private servers are run: configuration, command line, URL. Redis is `redis`'s affair.
 //!
 //! Invariant: every server listens on loopback only, with a password, on data of this stack.
 
@@ -12,8 +12,9 @@ use tokio_postgres::NoTls;
 
 use crate::data_dir::{DataDir, Settings};
 use crate::find;
-use crate::options::Server;
+use crate::options::{Server, StackOptions};
 use crate::process::{Ready, Spec};
+use crate::redis;
 
 /// User and database of the private servers.
 const NAME: &str = "flashsale";
@@ -21,58 +22,48 @@ const NAME: &str = "flashsale";
 const POSTGRES_START_MAX: Duration = Duration::from_secs(30);
 
 /// Ports a server needs, by purpose.
-pub(crate) fn purposes(server: Server) -> &'static [&'static str] {
+pub(crate) fn purposes(server: Server, options: &StackOptions) -> Vec<String> {
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match server {
-        Server::Redis => &["redis"],
-        Server::Postgres => &["postgres"],
-        Server::RabbitMq => &["rabbitmq", "rabbitmq-dist", "epmd"],
+        Server::Redis => redis::purposes(options.redis_nodes),
+        Server::Postgres => named(&["postgres"]),
+        Server::RabbitMq => named(&["rabbitmq", "rabbitmq-dist", "epmd"]),
     }
 }
 
 /// Where a private server is reached.
-pub(crate) fn url(server: Server, settings: &Settings) -> String {
-    let password = &settings.password;
-    let port = settings.ports[server.process_name()];
+pub(crate) fn url(server: Server, options: &StackOptions, settings: &Settings) -> String {
     match server {
-        // Named, as `redis-cli -u` would log in as nobody otherwise.
-        Server::Redis => format!("redis://default:{password}@127.0.0.1:{port}/0"),
-        Server::RabbitMq => format!("amqp://{NAME}:{password}@127.0.0.1:{port}/%2f"),
-        Server::Postgres => format!("postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
+        Server::Redis => redis::url(options.redis_nodes, settings),
+        Server::RabbitMq => {
+            let port = settings.ports["rabbitmq"];
+            format!("amqp://{NAME}:{}@127.0.0.1:{port}/%2f", settings.password)
+        }
+        Server::Postgres => postgres_url(settings),
     }
+}
+
+fn postgres_url(settings: &Settings) -> String {
+    let port = settings.ports["postgres"];
+    format!("postgresql://{NAME}:{}@127.0.0.1:{port}/{NAME}", settings.password)
 }
 
 /// Writes the server's configuration and says how to run it; RabbitMQ comes with its port mapper.
 pub(crate) async fn specs(
     server: Server,
+    options: &StackOptions,
     dir: &DataDir,
     settings: &Settings,
 ) -> anyhow::Result<Vec<Spec>> {
     let mut specs = match server {
-        Server::Redis => vec![redis(dir, settings)?],
+        Server::Redis => return redis::specs(options.redis_nodes, dir, settings),
         Server::RabbitMq => rabbitmq(dir, settings)?,
         Server::Postgres => vec![postgres(dir, settings).await?],
     };
     if let Some(main) = specs.last_mut() {
-        main.url = url(server, settings);
+        main.url = url(server, options, settings);
     }
     Ok(specs)
-}
-
-fn redis(dir: &DataDir, settings: &Settings) -> anyhow::Result<Spec> {
-    let program = find::on_path("redis-server").context("redis-server is not installed")?;
-    let (data, port) = (dir.path("redis"), settings.ports["redis"]);
-    fs::create_dir_all(&data)?;
-    // noeviction and the append-only file are what a settler checks before it vouches.
-    let config = format!(
-        "bind 127.0.0.1\nport {port}\nrequirepass {}\ndir \"{}\"\nsave \"\"\nappendonly yes\n\
-         appendfsync everysec\nmaxmemory-policy noeviction\ndaemonize no\n",
-        settings.password,
-        data.display(),
-    );
-    dir.write_secret("redis.conf", config.as_bytes())?;
-    let mut spec = Spec::new("redis", program, Ready::Tcp(port));
-    spec.args = vec![dir.path("redis.conf").display().to_string()];
-    Ok(spec)
 }
 
 fn rabbitmq(dir: &DataDir, settings: &Settings) -> anyhow::Result<Vec<Spec>> {
@@ -184,7 +175,7 @@ async fn create_cluster(dir: &DataDir, settings: &Settings) -> anyhow::Result<()
 
 /// Creates the database in a private PostgreSQL that is starting.
 pub(crate) async fn create_database(settings: &Settings) -> anyhow::Result<()> {
-    let mut config: tokio_postgres::Config = url(Server::Postgres, settings).parse()?;
+    let mut config: tokio_postgres::Config = postgres_url(settings).parse()?;
     config.dbname("postgres");
     let deadline = tokio::time::Instant::now() + POSTGRES_START_MAX;
     let (client, connection) = loop {

@@ -15,7 +15,7 @@ use crate::options::{Server, StackOptions};
 use crate::process::{ProcessStatus, State};
 use crate::programs::{self, ServerUrls};
 use crate::supervise::{Shared, Supervised};
-use crate::{find, requirements, servers, signal};
+use crate::{find, redis, requirements, servers, signal};
 
 /// How long everything may take to be ready on a slow machine.
 const READY_MAX: Duration = Duration::from_secs(120);
@@ -90,7 +90,7 @@ impl Stack {
             requirements::check_age(server.program())?;
         }
         for server in run() {
-            for spec in servers::specs(server, &self.shared.dir, settings).await? {
+            for spec in servers::specs(server, options, &self.shared.dir, settings).await? {
                 self.add(spec);
             }
         }
@@ -98,6 +98,9 @@ impl Stack {
             servers::create_database(settings).await?;
         }
         self.wait_ready().await?;
+        if options.runs(Server::Redis) {
+            redis::join(options.redis_nodes, settings).await?;
+        }
         if options.settlers > 0 {
             let env = &options.env;
             self.run_once("settler", &["migrate".into()], env).await?;
@@ -331,7 +334,7 @@ impl Drop for Stack {
 fn purposes(options: &StackOptions) -> Vec<String> {
     let servers = Server::ALL.into_iter().filter(|server| options.runs(*server));
     let mut purposes: Vec<String> =
-        servers.flat_map(servers::purposes).map(|purpose| (*purpose).to_owned()).collect();
+        servers.flat_map(|server| servers::purposes(server, options)).collect();
     purposes.extend((1..=options.edges).map(|n| format!("edge-{n}")));
     purposes.extend((1..=options.settlers).map(|n| format!("settler-{n}")));
     if options.edges > 0 && options.http_port == 0 {
@@ -347,7 +350,7 @@ fn http_port(options: &StackOptions, settings: &Settings) -> u16 {
 fn urls(options: &StackOptions, settings: &Settings) -> ServerUrls {
     let url = |server: Server, given: &Option<String>| match given {
         Some(url) => url.clone(),
-        None if options.runs(server) => servers::url(server, settings),
+        None if options.runs(server) => servers::url(server, options, settings),
         None => String::new(),
     };
     ServerUrls {

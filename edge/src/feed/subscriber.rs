@@ -1,18 +1,22 @@
 //! Follows the feed of Redis: Pub/Sub for speed, a look every second for certainty.
 //!
-//! Owns the one Pub/Sub connection. Frames may be lost with it; after each subscribe, and once a
-//! second, the newest values are read, so a lost frame is made up for within a second.
+//! Owns the one Pub/Sub connection; every node of a Redis Cluster is told what any publishes, and
+//! when the one followed is lost another has its turn. Frames may be lost with it; after each
+//! subscribe, and once a second, the newest values are read, so a lost frame is made up for within
+//! a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use domain::ProductId;
 use domain::contract::feed::FeedFrame;
 use domain::contract::keys;
 use futures_util::StreamExt;
-use redis::aio::PubSub;
+use futures_util::future::join_all;
+use redis::aio::{PubSub, PubSubSink};
 use service::backoff::Backoff;
 use service::readiness::Part;
-use service::redis_pool::{RedisCalls, RedisPool};
+use service::redis_pool::{RedisCalls, RedisPool, group_by_node};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
@@ -34,13 +38,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SALES_PER_PIPELINE: usize = 256;
 /// How long subscribing may take.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(3);
+/// How long a node of a cluster may take to prove that it still is there.
+const PING_MAX: Duration = Duration::from_secs(1);
 
 /// Follows the feed and keeps the board.
 #[derive(Debug)]
 pub struct Subscriber {
-    /// Where to subscribe.
-    pub redis_url: String,
-    /// Where to look.
+    /// Where to subscribe and to look.
     pub redis: RedisPool,
     /// What to look at.
     pub catalogue: Catalogue,
@@ -50,7 +54,7 @@ pub struct Subscriber {
     pub watchers: Watchers,
     /// Who must hear of units that return.
     pub reserver: Reserver,
-    /// Set while Redis answers.
+    /// Set while Redis answers: in a cluster, while any node does.
     pub ready: Part,
     /// How many clients there are.
     pub metrics: Metrics,
@@ -60,9 +64,9 @@ impl Subscriber {
     /// Follows until `stop`.
     pub async fn run(self, mut board: Board, stop: CancellationToken) {
         let mut backoff = Backoff::for_connection();
-        loop {
+        for turn in 0_usize.. {
             let followed = tokio::select! {
-                followed = self.follow(&mut board, &mut backoff) => followed,
+                followed = self.follow(turn, &mut board, &mut backoff) => followed,
                 () = stop.cancelled() => return,
             };
             if let Err(error) = followed {
@@ -85,13 +89,13 @@ impl Subscriber {
 
     async fn follow(
         &self,
+        turn: usize,
         board: &mut Board,
         backoff: &mut Backoff,
     ) -> Result<(), redis::RedisError> {
-        let mut pubsub = self.subscribe().await?;
+        let (mut sink, mut messages) = self.subscribe(turn).await?.split();
         self.look(board).await;
         backoff.reset();
-        let mut messages = pubsub.on_message();
         let mut published = tokio::time::Instant::now();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -107,7 +111,10 @@ impl Subscriber {
                     published = tokio::time::Instant::now();
                     board.publish(self.now_ms());
                 }
-                _ = look.tick() => self.look(board).await,
+                _ = look.tick() => {
+                    self.look(board).await;
+                    self.prove_alive(&mut sink).await?;
+                }
             }
         }
     }
@@ -116,16 +123,19 @@ impl Subscriber {
         publish_every(u32::try_from(self.metrics.ws_clients.get()).unwrap_or(0))
     }
 
-    async fn subscribe(&self) -> Result<PubSub, redis::RedisError> {
+    async fn subscribe(&self, turn: usize) -> Result<PubSub, redis::RedisError> {
         let subscribe = async {
-            let client = redis::Client::open(self.redis_url.as_str())?;
-            let mut pubsub = client.get_async_pubsub().await?;
+            let mut pubsub = self.redis.open_pubsub(turn).await?;
             pubsub.subscribe(keys::FEED_CHANNEL).await?;
             Ok(pubsub)
         };
-        tokio::time::timeout(SUBSCRIBE_MAX, subscribe).await.unwrap_or_else(|_| {
-            Err(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))
-        })
+        within(SUBSCRIBE_MAX, subscribe).await
+    }
+
+    /// Fails when the node followed is silent and another one could be: a host that vanished ends
+    /// no connection, while the looks go on with the other nodes.
+    async fn prove_alive(&self, sink: &mut PubSubSink) -> Result<(), redis::RedisError> {
+        if self.redis.is_cluster() { within(PING_MAX, sink.ping()).await } else { Ok(()) }
     }
 
     fn take(&self, board: &mut Board, payload: &[u8]) {
@@ -147,43 +157,57 @@ impl Subscriber {
             Some(products) => products.keys().copied().collect(),
             None => Vec::new(),
         };
-        let mut time = redis::pipe();
-        time.cmd("TIME");
-        let mut answered = match self.redis.query_pipeline(&time).await {
-            Ok(replies) => self.learn_time(replies),
-            Err(_) => false,
-        };
-        for chunk in products.chunks(SALES_PER_PIPELINE) {
-            let mut pipeline = redis::pipe();
-            for product in chunk {
-                pipeline.cmd("HMGET").arg(keys::sale(*product)).arg(&keys::SALE_FEED_FIELDS);
-            }
-            let Ok(replies) = self.redis.query_pipeline(&pipeline).await else {
-                answered = false;
-                break;
-            };
-            for (product, reply) in chunk.iter().zip(replies) {
-                let fields: Vec<Option<String>> =
-                    redis::from_redis_value(reply).unwrap_or_default();
-                if let Some(frame) = FeedFrame::from_fields(*product, &fields) {
-                    board.take(frame, self.now_ms());
-                }
-            }
+        let groups = group_by_node(&self.redis, products, |p| keys::sale(*p)).await;
+        // All at once: a node that is away must not keep the frames of the others waiting.
+        let reads = join_all(groups.iter().map(|(_, group)| self.read(group)));
+        let (told_time, frames) = tokio::join!(self.learn_time(), reads);
+        let answered = frames.iter().any(Option::is_some) || groups.is_empty() && told_time;
+        for frame in frames.into_iter().flatten().flatten() {
+            board.take(frame, self.now_ms());
         }
         self.ready.set(answered);
         board.publish(self.now_ms());
     }
 
-    fn learn_time(&self, replies: Vec<redis::Value>) -> bool {
+    /// The newest values of products that one node holds, unless it does not answer.
+    async fn read(&self, products: &[ProductId]) -> Option<Vec<FeedFrame>> {
+        let mut frames = Vec::with_capacity(products.len());
+        for chunk in products.chunks(SALES_PER_PIPELINE) {
+            let mut pipeline = redis::pipe();
+            for product in chunk {
+                pipeline.cmd("HMGET").arg(keys::sale(*product)).arg(&keys::SALE_FEED_FIELDS);
+            }
+            let replies = self.redis.query_pipeline(&pipeline).await.ok()?;
+            for (product, reply) in chunk.iter().zip(replies) {
+                let fields: Vec<Option<String>> =
+                    redis::from_redis_value(reply).unwrap_or_default();
+                frames.extend(FeedFrame::from_fields(*product, &fields));
+            }
+        }
+        Some(frames)
+    }
+
+    /// Any node's time will do for what people are shown.
+    async fn learn_time(&self) -> bool {
+        let time = redis::cmd("TIME");
+        let Ok(reply) = self.redis.query_at(keys::FEED_CHANNEL, &time).await else { return false };
         let received = Instant::now();
-        let Some(Ok((seconds, micros))) =
-            replies.into_iter().next().map(redis::from_redis_value::<(i64, i64)>)
-        else {
+        let Ok((seconds, micros)) = redis::from_redis_value::<(i64, i64)>(reply) else {
             return false;
         };
         self.clock.learn(seconds * 1000 + micros / 1000, received);
         true
     }
+}
+
+/// Waits so long for an answer.
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, redis::RedisError>>,
+) -> Result<T, redis::RedisError> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        Err(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))
+    })
 }
 
 /// The shortest time between two frames of a product for so many clients.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::contract::keys;
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{ProductId, Reserved};
 use service::backoff::Backoff;
@@ -126,6 +127,9 @@ impl Batcher {
         let mut backoff = Backoff::new(RETRY_PAUSE, RETRY_PAUSE_MAX);
         loop {
             let outcome = self.call_once(batch, deadline).await;
+            if outcome.is_err() {
+                self.clock.forget();
+            }
             match tries.after(outcome, Instant::now() + RETRY_PAUSE_MAX < deadline) {
                 Next::Answer(decided) => return Ok(decided),
                 Next::Fail(error) => return Err(error),
@@ -135,6 +139,7 @@ impl Batcher {
     }
 
     async fn call_once(&self, batch: &[Request], deadline: Instant) -> Outcome {
+        self.clock.follow(self.redis.generation());
         let deadline_ms = match self.clock.at(deadline) {
             Some(deadline_ms) => deadline_ms,
             None => self.learn_time(deadline).await?,
@@ -156,9 +161,13 @@ impl Batcher {
         Ok(reply)
     }
 
-    /// Asks Redis for its time once, before the first call; the deadline in that time.
+    /// Asks Redis for its time, before the first call and after one that failed; the deadline in
+    /// that time.
     async fn learn_time(&self, deadline: Instant) -> Result<i64, RedisCallError> {
-        let value = self.redis.query(&redis::cmd("TIME")).await?;
+        let sale = keys::sale(self.product);
+        let value = self.redis.query_at(&sale, &redis::cmd("TIME")).await;
+        // Whatever became of the question, nothing was reserved by it.
+        let value = value.map_err(|error| RedisCallError::NotSent(error.to_string()))?;
         let (seconds, micros): (i64, i64) = redis::from_redis_value(value)
             .map_err(|error| RedisCallError::Refused(error.into()))?;
         self.clock.learn(seconds * 1000 + micros / 1000, Instant::now());

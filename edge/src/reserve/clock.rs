@@ -1,9 +1,12 @@
 //! Redis time as an edge knows it, learned from replies.
 //!
-//! Invariant: the estimate is never later than Redis itself, so a deadline sent to Redis is never
-//! later than meant. It is taken when a reply arrives, after Redis read its clock.
+//! Every product has a clock of its own, as the nodes of a Redis Cluster each have theirs, and the
+//! feed has one for what people are shown.
+//! Invariant: the estimate is never later than the node itself, so a deadline sent to it is never
+//! later than meant. It is taken when a reply arrives, after the node read its clock, and forgotten
+//! when a call failed or keys moved: another node may answer the next.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// No reply was seen yet.
@@ -15,12 +18,14 @@ pub struct RedisClock {
     base: Instant,
     /// Redis time, ms since the Unix epoch, at `base`.
     at_base_ms: AtomicI64,
+    /// What was known of who holds which key when it was learned.
+    generation: AtomicU64,
 }
 
 impl RedisClock {
     /// A clock that knows nothing yet.
     pub fn new(base: Instant) -> Self {
-        Self { base, at_base_ms: AtomicI64::new(UNKNOWN) }
+        Self { base, at_base_ms: AtomicI64::new(UNKNOWN), generation: AtomicU64::new(0) }
     }
 
     /// Learns from a reply that carried `redis_ms` and arrived at `received`.
@@ -34,6 +39,18 @@ impl RedisClock {
             UNKNOWN => None,
             at_base_ms => Some(at_base_ms + self.since_base_ms(instant)),
         }
+    }
+
+    /// Knows nothing any more when keys have moved since it was asked last.
+    pub fn follow(&self, generation: u64) {
+        if self.generation.swap(generation, Ordering::Relaxed) != generation {
+            self.forget();
+        }
+    }
+
+    /// Knows nothing any more.
+    pub fn forget(&self) {
+        self.at_base_ms.store(UNKNOWN, Ordering::Relaxed);
     }
 
     fn since_base_ms(&self, instant: Instant) -> i64 {
@@ -58,5 +75,12 @@ mod tests {
         let mapped = clock.at(base + Duration::from_secs(1)).unwrap();
         assert_eq!(mapped, 1_000_960);
         assert!(mapped <= true_redis_ms_at_one_second);
+        clock.follow(0);
+        assert!(clock.at(base).is_some());
+        clock.follow(1);
+        assert_eq!(clock.at(base), None, "another node may hold the key");
+        clock.learn(1, base);
+        clock.forget();
+        assert_eq!(clock.at(base), None);
     }
 }

@@ -105,6 +105,8 @@ struct Lane {
     inbox: mpsc::Sender<Request>,
     sold_out: Arc<SoldOut>,
     pace: Arc<Pace>,
+    /// That of the node which holds this product.
+    clock: Arc<RedisClock>,
 }
 
 impl Lane {
@@ -122,7 +124,6 @@ struct Inner {
     limits: Limits,
     publish: PublishHandle,
     metrics: Metrics,
-    clock: Arc<RedisClock>,
     tasks: TaskTracker,
     /// Read by every request, replaced when a product is first asked for.
     lanes: ArcSwap<HashMap<ProductId, Lane>>,
@@ -143,16 +144,10 @@ impl Reserver {
             limits,
             publish,
             metrics,
-            clock: Arc::new(RedisClock::new(Instant::now())),
             tasks,
             lanes: ArcSwap::default(),
             starting: Mutex::new(()),
         }))
-    }
-
-    /// Redis time, as replies tell it.
-    pub fn clock(&self) -> Arc<RedisClock> {
-        self.0.clock.clone()
     }
 
     /// Reserves under the proposed id, or says why not. The product must exist: each has a task.
@@ -171,7 +166,7 @@ impl Reserver {
             None => &self.start_lane(product),
         };
         let Proposal { user, quantity, .. } = proposal;
-        if lane.sold_out.refuses(user, quantity, &self.0.clock, arrived) {
+        if lane.sold_out.refuses(user, quantity, &lane.clock, arrived) {
             return Ok(Answer { reserved: Reserved::SoldOut, available: 0 });
         }
         if !lane.admits(&self.0.limits) {
@@ -199,7 +194,13 @@ impl Reserver {
         }
         let inner = &self.0;
         let (sender, inbox) = mpsc::channel(inner.limits.waiting_max);
-        let lane = Lane { inbox: sender, sold_out: Arc::default(), pace: Arc::default() };
+        let clock = Arc::new(RedisClock::new(Instant::now()));
+        let lane = Lane {
+            inbox: sender,
+            sold_out: Arc::default(),
+            pace: Arc::default(),
+            clock: clock.clone(),
+        };
         let mut more = HashMap::clone(&lanes);
         more.insert(product, lane.clone());
         inner.lanes.store(Arc::new(more));
@@ -210,7 +211,7 @@ impl Reserver {
             limits: inner.limits,
             publish: inner.publish.clone(),
             metrics: inner.metrics.clone(),
-            clock: inner.clock.clone(),
+            clock,
             sold_out: lane.sold_out.clone(),
             pace: lane.pace.clone(),
             tasks: inner.tasks.clone(),

@@ -1,11 +1,13 @@
 //! The gatekeeper: keeps every sale open on a Redis node that somebody vouched for.
 //!
-//! Owns the comparison of PostgreSQL with Redis; `vouch` owns the steps, `effects` the log.
+//! Owns the comparison of PostgreSQL with Redis; `look` owns what is read of which node, `vouch`
+//! the steps, `effects` the log.
 //! Invariant: a follower only looks. What is decided is a pure function of what was read.
 
 pub mod compare;
 mod gates;
 pub mod leader;
+mod look;
 pub mod node;
 pub mod sales;
 pub mod vouch;
@@ -15,16 +17,18 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use domain::ProductId;
+use futures_util::{StreamExt, stream};
 use service::readiness::Part;
-use service::redis_pool::RedisPool;
+use service::redis_pool::{NodeName, RedisPool};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use books::effects::{Effects, EffectsError};
-use compare::{Step, catch_up, compare_all};
+use compare::{Step, catch_up};
 use gates::Gates;
 use leader::Leadership;
+use look::{Look, look_at_all};
 use node::Node;
 use sales::Sale;
 use service::postgres::DatabaseError;
@@ -39,6 +43,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// The stock has stood still this long: the queue is as good as empty.
 const DRAIN_QUIET: Duration = Duration::from_millis(200);
+/// Nodes of a Redis Cluster vouched for at once: each takes a connection to PostgreSQL.
+const NODES_AT_ONCE: usize = 2;
+
 /// Whether this settler leads, and what is on sale; for the relay.
 #[derive(Debug, Clone, Default)]
 pub struct Leading {
@@ -69,12 +76,12 @@ pub struct Gatekeeper {
 /// Why one round did not finish.
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
-    #[error(transparent)]
-    Redis(#[from] RedisStepError),
+    #[error("{0}: {1}")]
+    Redis(NodeName, #[source] RedisStepError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error(transparent)]
-    Node(#[from] node::NodeError),
+    #[error("{0}: {1}")]
+    Node(NodeName, #[source] node::NodeError),
     #[error(transparent)]
     Effects(#[from] EffectsError),
 }
@@ -94,9 +101,6 @@ impl Gatekeeper {
             }
             let leads = self.leadership.check().await;
             let round = self.round(leads, &voucher, &leading, &mut gates).await;
-            if matches!(round, Err(RoundError::Redis(_) | RoundError::Node(_))) {
-                gates.close_all(Instant::now());
-            }
             self.note(round.as_ref().err(), &mut trouble);
         }
     }
@@ -108,7 +112,7 @@ impl Gatekeeper {
             return;
         }
         match (error, &trouble) {
-            (Some(error @ RoundError::Node(_)), _) => tracing::error!(%error, "redis is unfit"),
+            (Some(error @ RoundError::Node(..)), _) => tracing::error!(%error, "redis is unfit"),
             (Some(error), _) => tracing::warn!(%error, "gatekeeper cannot work"),
             (None, _) => tracing::info!("gatekeeper works again"),
         }
@@ -122,19 +126,42 @@ impl Gatekeeper {
         leading: &watch::Sender<Leading>,
         gates: &mut Gates,
     ) -> Result<(), RoundError> {
-        let info = node::read_info(&self.redis).await;
-        self.redis_ready.set(info.is_ok());
-        let node = node::judge_info(&info?)?;
-        let sales = {
-            let client = self.pool.get().await.map_err(DatabaseError::from)?;
-            sales::list_sales(&client).await?
+        let (sales, listed) = match self.list_sales().await {
+            Ok(sales) => {
+                publish_leading(leading, leads, &sales);
+                (sales, Ok(()))
+            }
+            Err(error) => (Vec::new(), Err(error)),
         };
-        publish_leading(leading, leads, &sales);
-        let steps = compare_all(&self.redis, &sales, &node).await?;
-        let is_open = |step: &Step| !matches!(step, Step::Vouch { .. });
-        let open = sales.iter().zip(&steps).map(|(sale, step)| (sale.product, is_open(step)));
-        gates.note(open, Instant::now());
-        if leads { self.act(&sales, &steps, &node, voucher).await } else { Ok(()) }
+        // Each node is read before any is vouched for: see `Voucher::vouch`.
+        let looks = look_at_all(&self.redis, sales).await;
+        self.redis_ready.set(looks.iter().any(Look::is_answered));
+        if looks.iter().all(|look| look.found.is_err()) {
+            gates.close_all(Instant::now());
+        } else if listed.is_ok() {
+            let open = looks.iter().flat_map(Look::open);
+            gates.note(open.map(|(sale, open)| (sale.product, open)), Instant::now());
+        }
+        let acted = if leads { self.act_everywhere(&looks, voucher).await } else { Ok(()) };
+        looks.into_iter().try_for_each(|look| look.found.map(|_| ()))?;
+        acted.and(listed)
+    }
+
+    async fn list_sales(&self) -> Result<Vec<Sale>, RoundError> {
+        let client = self.pool.get().await.map_err(DatabaseError::from)?;
+        Ok(sales::list_sales(&client).await?)
+    }
+
+    /// Acts on every node that answered; the first trouble met.
+    async fn act_everywhere(&self, looks: &[Look], voucher: &Voucher) -> Result<(), RoundError> {
+        let mut acts = Vec::with_capacity(looks.len());
+        for look in looks {
+            if let Ok((node, steps)) = &look.found {
+                acts.push(self.act(&look.sales, steps, node, voucher));
+            }
+        }
+        let acts: Vec<_> = stream::iter(acts).buffer_unordered(NODES_AT_ONCE).collect().await;
+        acts.into_iter().collect()
     }
 
     async fn act(

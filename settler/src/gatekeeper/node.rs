@@ -38,13 +38,13 @@ pub enum NodeError {
     Missing(&'static str),
 }
 
-/// Asks the node.
+/// Asks the node that holds this key.
 ///
 /// # Errors
 /// When it does not answer as Redis does.
-pub async fn read_info(redis: &impl RedisCalls) -> Result<String, RedisStepError> {
+pub async fn read_info(redis: &impl RedisCalls, key: &str) -> Result<String, RedisStepError> {
     // Without sections: a Redis too old to take several must still be able to say so.
-    match redis.query(&redis::cmd("INFO")).await? {
+    match redis.query_at(key, &redis::cmd("INFO")).await? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::VerbatimString { text, .. } => Ok(text),
         other => Err(RedisStepError::Shape(format!("{other:?} from INFO"))),

@@ -6,7 +6,7 @@
 
 pub mod judge;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::Pool;
@@ -111,10 +111,7 @@ impl Reconciler {
     pub async fn look(&mut self, now_ms: i64) -> Result<ReconcileView, LookError> {
         // PostgreSQL first: see `judge`.
         let ledgers = self.read_ledgers().await?;
-        let mut cuts = Vec::with_capacity(ledgers.len());
-        for ledger in &ledgers {
-            cuts.push(self.read_cut(ledger.product).await.ok().flatten());
-        }
+        let cuts = self.read_cuts(&ledgers).await;
         let depths = self.queues.depths().await.ok();
         let queue = depths.map(|depths| depths.orders);
         let mut products = Vec::with_capacity(ledgers.len());
@@ -142,6 +139,25 @@ impl Reconciler {
         let statement = client.prepare_cached(AUDIT_SALES).await?;
         let rows = client.query(&statement, &[]).await?;
         Ok(rows.iter().filter_map(read_ledger).collect())
+    }
+
+    /// A cut of each sale. A node that does not answer is asked no further.
+    async fn read_cuts(&self, ledgers: &[Ledger]) -> Vec<Option<Cut>> {
+        let mut cuts = Vec::with_capacity(ledgers.len());
+        let mut away = HashSet::new();
+        for ledger in ledgers {
+            let node = self.redis.node_of(&keys::sale(ledger.product)).await;
+            if away.contains(&node) {
+                cuts.push(None);
+                continue;
+            }
+            let cut = self.read_cut(ledger.product).await;
+            if let Err(RedisStepError::Call(_)) = cut {
+                away.insert(node);
+            }
+            cuts.push(cut.ok().flatten());
+        }
+        cuts
     }
 
     async fn read_cut(&self, product: ProductId) -> Result<Option<Cut>, RedisStepError> {

@@ -29,8 +29,12 @@ impl Gate {
         Self { servers, redis }
     }
 
+    async fn info(&self) -> String {
+        read_info(&self.redis, &keys::sale(product())).await.unwrap()
+    }
+
     async fn vouch(&self) -> Vouched {
-        let node = judge_info(&read_info(&self.redis).await.unwrap()).unwrap();
+        let node = judge_info(&self.info().await).unwrap();
         let effects = Effects::new(self.redis.clone());
         let voucher = Voucher::new(self.redis.clone());
         let mut client = self.servers.pool.get().await.unwrap();
@@ -161,7 +165,7 @@ async fn two_gatekeepers_at_once_do_no_harm() {
 
 /// A gatekeeper that may be refused because another one came later.
 async fn duel(gate: &Gate) {
-    let node = judge_info(&read_info(&gate.redis).await.unwrap()).unwrap();
+    let node = judge_info(&gate.info().await).unwrap();
     let effects = Effects::new(gate.redis.clone());
     let voucher = Voucher::new(gate.redis.clone());
     let mut client = gate.servers.pool.get().await.unwrap();

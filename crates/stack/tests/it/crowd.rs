@@ -107,11 +107,23 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// So many buyers at once, each with a pause between two presses.
     pub(crate) fn start(http: &str, buyers: u64, pause: Duration) -> Self {
+        Self::of_product(http, 1, 1, buyers, pause)
+    }
+
+    /// The same for any product, and users from this one on.
+    pub(crate) fn of_product(
+        http: &str,
+        product: u64,
+        first_user: u64,
+        buyers: u64,
+        pause: Duration,
+    ) -> Self {
         let (stop, accepted) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let next = Arc::new(AtomicU64::new(1));
+        let next = Arc::new(AtomicU64::new(first_user));
         let mut workers = JoinSet::new();
         for _ in 0..buyers {
             let mut buyer = Buyer {
+                product,
                 authority: http.trim_start_matches("http://").to_owned(),
                 connection: None,
                 told: Told::default(),
@@ -174,6 +186,7 @@ impl Crowd {
 }
 
 struct Buyer {
+    product: u64,
     authority: String,
     connection: Option<SendRequest<Full<Bytes>>>,
     told: Told,
@@ -202,7 +215,7 @@ impl Buyer {
             None => connect(&self.authority).await?,
         };
         connection.ready().await.ok()?;
-        let body = format!(r#"{{"user_id":{user},"product_id":1}}"#);
+        let body = format!(r#"{{"user_id":{user},"product_id":{}}}"#, self.product);
         let request = Request::post("/api/buy")
             .header("host", "localhost")
             .header("content-type", "application/json")

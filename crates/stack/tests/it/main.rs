@@ -3,6 +3,7 @@
 
 mod browser;
 mod buyer;
+mod cluster;
 mod command_line;
 mod compose;
 mod crash;
