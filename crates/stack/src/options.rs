@@ -64,6 +64,8 @@ pub struct StackOptions {
     /// A program to run in the edges' place, with its arguments: it listens on `HTTP_ADDR` and
     /// answers `/readyz`. Whoever measures nginx puts something that does nothing behind it.
     pub edge_program: Option<(PathBuf, Vec<String>)>,
+    /// Requests nginx sends one edge at a time; more are told 503 at once.
+    pub requests_an_edge: u32,
     /// More environment for edges and settlers.
     pub env: Vec<(String, String)>,
     /// Whether progress is written to stdout.
@@ -84,6 +86,7 @@ impl Default for StackOptions {
             amqp_url: None,
             database_url: None,
             edge_program: None,
+            requests_an_edge: 2048,
             env: Vec::new(),
             verbose: false,
         }

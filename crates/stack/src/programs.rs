@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use crate::data_dir::{DataDir, Settings};
 use crate::find;
+use crate::options::StackOptions;
 use crate::process::{Ready, Spec};
 
 const NGINX_FILES: [(&str, &str); 3] = [
@@ -81,9 +82,9 @@ pub(crate) fn settler(
     Ok(spec)
 }
 
-/// nginx in front of so many edges.
+/// nginx in front of the edges.
 pub(crate) fn nginx(
-    edges: usize,
+    options: &StackOptions,
     http_port: u16,
     dir: &DataDir,
     settings: &Settings,
@@ -94,8 +95,9 @@ pub(crate) fn nginx(
     for (name, text) in NGINX_FILES {
         fs::write(folder.join(name), text)?;
     }
-    let ports: Vec<u16> = (1..=edges).map(|n| settings.ports[&format!("edge-{n}")]).collect();
-    fs::write(folder.join("upstreams.conf"), upstreams(&ports))?;
+    let ports: Vec<u16> =
+        (1..=options.edges).map(|n| settings.ports[&format!("edge-{n}")]).collect();
+    fs::write(folder.join("upstreams.conf"), upstreams(&ports, options.requests_an_edge))?;
     fs::write(folder.join("listen.conf"), format!("listen 127.0.0.1:{http_port};\n"))?;
     let public = find::project_root().join("public");
     fs::write(folder.join("root.conf"), format!("root \"{}\";\n", public.display()))?;
@@ -124,14 +126,14 @@ pub(crate) fn nginx(
 }
 
 /// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`.
-fn upstreams(ports: &[u16]) -> String {
+fn upstreams(ports: &[u16], requests_max: u32) -> String {
     // One failed connect must not take an edge out for longer than its restart.
     let servers = |limit: &str| -> String {
         let server =
             |port| format!("    server 127.0.0.1:{port}{limit} max_fails=1 fail_timeout=1s;\n");
         ports.iter().map(server).collect()
     };
-    let (requests, sockets) = (servers(" max_conns=2048"), servers(""));
+    let (requests, sockets) = (servers(&format!(" max_conns={requests_max}")), servers(""));
     format!(
         "upstream edge {{\n    zone edge 256k;\n{requests}    keepalive 4096;\n    \
          keepalive_timeout 20s;\n}}\n\
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn both_upstreams_name_every_edge() {
-        let text = upstreams(&[4001, 4002]);
+        let text = upstreams(&[4001, 4002], 2048);
         assert_eq!(text.matches("127.0.0.1:4001").count(), 2);
         assert_eq!(text.matches("127.0.0.1:4002").count(), 2);
         assert_eq!(text.matches("max_conns=2048").count(), 2, "requests are bounded, sockets stay");

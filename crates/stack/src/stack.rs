@@ -123,7 +123,7 @@ impl Stack {
                 crate::data_dir::is_free(port),
                 "port {port} is taken: choose another one with HTTP_PORT=…"
             );
-            let spec = programs::nginx(options.edges, port, &self.shared.dir, settings)?;
+            let spec = programs::nginx(options, port, &self.shared.dir, settings)?;
             self.http.clone_from(&spec.url);
             self.add(spec);
         }
