@@ -6,7 +6,9 @@
 pub mod answer;
 pub mod buy;
 pub mod checks;
+pub mod idempotency;
 mod reads;
+pub mod token;
 pub mod trace;
 mod upgrade;
 
@@ -27,6 +29,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
 use answer::{Answer, refuse, refuse_because, refuse_method};
+use token::TokenKey;
 use trace::Tracer;
 
 /// What answering takes.
@@ -44,6 +47,8 @@ pub struct Context {
     pub readiness: Readiness,
     /// Origins whose pages may open a WebSocket besides this host's own.
     pub allowed_origins: Vec<String>,
+    /// What buyers' tokens are signed with; without one nobody needs a token.
+    pub buyer_token_key: Option<TokenKey>,
     /// Chooses requests to follow.
     pub tracer: Tracer,
     /// WebSocket clients run here.

@@ -80,6 +80,7 @@ pub(crate) fn order(number: u128, user: i64, seq: i64) -> QueuedOrder {
         user: UserId::new(user).unwrap(),
         quantity: Quantity::ONE,
         seq: Seq(seq),
+        key: None,
     }
 }
 
