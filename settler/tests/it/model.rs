@@ -380,8 +380,8 @@ async fn the_scripts_do_what_the_model_does() {
         pair.compare().await;
     }
     assert!(decided > steps / 5, "the sale was open for {decided} steps only: a weak run");
-    // Eleven codes of a request, two of a batch, three each of a claim and an opening, two each of the
-    // other scripts.
+    // Eleven codes of a request, two of a batch, three each of a claim and an opening, two each of
+    // the other scripts.
     eprintln!("{:?}", pair.seen);
     assert_eq!(pair.seen.len(), 11 + 2 + 3 + 3 + 2 * 2, "{:?}", pair.seen);
     stack.shutdown().await;

@@ -10,8 +10,10 @@ mod crowd;
 mod dockerfile;
 mod documents;
 mod faults;
+mod idempotency;
 mod machine;
 mod monitoring;
+mod openapi;
 mod page;
 mod reconcile;
 mod runbook;
@@ -20,5 +22,6 @@ mod servers;
 mod sold_out;
 #[cfg(feature = "tls")]
 mod tls;
+mod token;
 mod trace;
 mod wait;
