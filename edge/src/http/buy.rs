@@ -23,7 +23,7 @@ use super::Context;
 use super::answer::{Answer, json, refuse, refuse_because, refuse_raw, refuse_with};
 use super::checks::check_json;
 use super::idempotency::{self, KeyError};
-use super::token;
+use super::token::{self, TokenRefusal};
 use crate::reserve::{self, Proposal, ReserveError};
 
 /// How long a body may take: it has a hundred bytes.
@@ -101,12 +101,12 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let plain = |code: Code| (code, refuse(code));
-    let bearer = token::bearer(context, request.headers())?;
+    let bearer = token::bearer(context, request.headers()).map_err(TokenRefusal::refuse)?;
     check_json(request.headers()).map_err(|(code, why)| (code, refuse_because(code, why)))?;
     let key = idempotency::read_key(request.headers()).map_err(KeyError::refuse)?;
     let body = read_body(request).await.map_err(plain)?;
     let order = BuyRequest::parse(&body).map_err(|error| refuse_body(&error))?;
-    bearer.check(order.user)?;
+    bearer.check(order.user).map_err(TokenRefusal::refuse)?;
     match context.feed.catalogue.lists(order.product) {
         None => return Err(plain(Code::Unavailable)),
         Some(false) => return Err(plain(Code::UnknownProduct)),

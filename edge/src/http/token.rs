@@ -81,6 +81,25 @@ fn read_hex(text: &str) -> Option<[u8; SIGNATURE_BYTES]> {
     Some(bytes)
 }
 
+/// Why a request may not act for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It has no valid token.
+    Invalid(TokenError),
+    /// Its token is another user's.
+    Foreign,
+}
+
+impl TokenRefusal {
+    /// The answer that says so.
+    pub fn refuse(self) -> (Code, Answer) {
+        match self {
+            Self::Invalid(why) => (Code::InvalidToken, refuse_token(why)),
+            Self::Foreign => (Code::ForeignUser, refuse(Code::ForeignUser)),
+        }
+    }
+}
+
 /// For whom a request may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "whoever is not asked may act for everyone"]
@@ -95,12 +114,10 @@ impl Bearer {
     /// Whether this request may act for `user`.
     ///
     /// # Errors
-    /// The answer to a request with another user's token.
-    pub fn check(self, user: UserId) -> Result<(), (Code, Answer)> {
+    /// When its token is another user's.
+    pub fn check(self, user: UserId) -> Result<(), TokenRefusal> {
         match self {
-            Self::User(bearer) if bearer != user => {
-                Err((Code::ForeignUser, refuse(Code::ForeignUser)))
-            }
+            Self::User(bearer) if bearer != user => Err(TokenRefusal::Foreign),
             Self::Anyone | Self::User(_) => Ok(()),
         }
     }
@@ -109,17 +126,15 @@ impl Bearer {
 /// Reads a request's token, when this edge asks for one. Its expiry is judged by this host's clock.
 ///
 /// # Errors
-/// The answer to a request without a valid token.
-pub(super) fn bearer(context: &Context, headers: &HeaderMap) -> Result<Bearer, (Code, Answer)> {
+/// When it has no valid one.
+pub(super) fn bearer(context: &Context, headers: &HeaderMap) -> Result<Bearer, TokenRefusal> {
     let Some(key) = &context.buyer_token_key else { return Ok(Bearer::Anyone) };
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next().filter(|_| values.next().is_none());
     let header = header.and_then(|value| value.to_str().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    match read_user(header, key, i64::try_from(now).unwrap_or(i64::MAX)) {
-        Ok(user) => Ok(Bearer::User(user)),
-        Err(why) => Err((Code::InvalidToken, refuse_token(why))),
-    }
+    let user = read_user(header, key, i64::try_from(now).unwrap_or(i64::MAX));
+    user.map(Bearer::User).map_err(TokenRefusal::Invalid)
 }
 
 #[cfg(test)]
@@ -177,6 +192,6 @@ mod tests {
         assert!(TokenKey::new(&[7; KEY_BYTES_MIN - 1]).is_none());
         let (one, two) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
         assert!(Bearer::Anyone.check(two).is_ok() && Bearer::User(one).check(one).is_ok());
-        assert_eq!(Bearer::User(one).check(two).unwrap_err().1.status(), 403);
+        assert_eq!(Bearer::User(one).check(two).unwrap_err().refuse().1.status(), 403);
     }
 }
