@@ -18,7 +18,19 @@ use shop::{Answer, Shop};
 
 /// Operations the document describes and no edge answers yet. A test turns red while one of them is
 /// in the table of routes, or missing in the document: empty this with the merge of each.
-const NOT_MERGED: &[&str] = &[];
+const NOT_MERGED: &[&str] = &[
+    "POST /api/orders/{reservation_id}/pay",
+    "POST /api/orders/{reservation_id}/cancel",
+    "POST /api/admin/products",
+    "PATCH /api/admin/products/{product_id}",
+    "POST /api/admin/products/{product_id}/adjustments",
+    "POST /api/admin/products/{product_id}/pause",
+    "POST /api/admin/products/{product_id}/resume",
+    "POST /api/admin/products/{product_id}/close",
+    "POST /api/admin/products/{product_id}/reset",
+    "GET /api/admin/orders",
+    "GET /api/admin/reconcile",
+];
 
 /// What an answer has in common with its example; the rest is held by the schema.
 const SAME: [&str; 10] = [
