@@ -1,7 +1,7 @@
 //! Buyer tokens: a shop's proof that a request comes from the user it names.
 //!
 //! `<user_id>.<expires>.<signature>`: the expiry is in Unix seconds, the signature is HMAC-SHA256
-//! (RFC 2104) of `<user_id>.<expires>` in hex. Pure but for [`bearer`], which asks the clock.
+//! (RFC 2104) of `<user_id>.<expires>` in hex. Pure but for `bearer`, which asks the clock.
 //! Invariant: signatures are compared in constant time, before anything the token says is believed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
