@@ -2,7 +2,7 @@
 -- Purpose: tell a node that is being vouched for about orders it may have lost. Only absent users
 --   are adopted: adopting never displaces a reservation this node made itself.
 -- KEYS: 1 sale:{P} hash · 2 buyers:{P} hash
--- ARGV: 1 claimed epoch · then three a holder: user id, quantity, `id|quantity|seq`
+-- ARGV: 1 claimed epoch · then three a holder: user id, quantity, holder
 -- Returns: { code, users adopted }
 --   0 ADOPTED   every absent user of this chunk is known now
 --   1 OUTRUN    a later epoch was claimed, or the node forgot the units it was given

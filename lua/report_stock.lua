@@ -4,7 +4,8 @@
 -- KEYS: 1 sale:{P} hash · 2 buyers:{P} hash
 -- ARGV: 1 claimed epoch while a node is being vouched for, else 0 · 2 feed channel ·
 --   3 product id · 4 stock version · 5 stock · 6 settled orders, JSON [["id","status"],…] ·
---   then six an effect: n, kind (adopt or void), user id, quantity, reservation id, seq
+--   then six an effect: n, kind (adopt or void), user id, quantity, reservation id, `seq` or
+--   `seq|key`, as the end of a holder's text
 -- Returns: { code, applied }; applied is 0 when CLOSED
 --   0 REPORTED  effects up to `applied` are in; an effect that was not next in line is ignored
 --   1 CLOSED    nothing was done: the sale is not vouched for, or a later epoch was claimed

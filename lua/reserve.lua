@@ -4,10 +4,11 @@
 --   The edge proposes a candidate id a request; only this script decides which id stands.
 -- KEYS: 1 sale:{P} hash · 2 buyers:{P} hash · 3 outbox:{P} stream
 -- ARGV: 1 deadline, ms of Redis time · 2 outbox bound, entries ·
---   then three a request: user id, quantity (>= 1, checked by the edge), candidate id
+--   then three a request: user id, quantity (>= 1, checked by the edge), candidate id,
+--   and `|key` behind it when the buyer sent an idempotency key (16 hex digits)
 -- Returns: { batch code, Redis time in ms } and, when DECIDED, further
 --   { epoch, rev, available after, outbox entry id or "" } and two a request:
---   request code, holder `id|quantity|seq` or "".
+--   request code, holder `id|quantity|seq`, `|key` if it has one, or "".
 -- batch code
 --   0 DECIDED           every request has its own code
 --   1 CLOSED            this node is not vouched for, or the sale is not loaded
@@ -23,9 +24,10 @@
 --   7 ENDED             from closes_at on, or closed by an operator
 --   8 OVER_LIMIT        more than one order of this sale may have
 --   9 OVERLOADED        the outbox is at its bound
+--   10 REPLAYED         the user has a reservation, made under this key; the quantity may differ
 local sale, buyers, outbox = KEYS[1], KEYS[2], KEYS[3]
 local deadline_ms, outbox_bound = tonumber(ARGV[1]), tonumber(ARGV[2])
-local FIRST, STRIDE = 3, 3
+local FIRST, STRIDE, ID_CHARS = 3, 3, 36
 local DECIDED = 0
 local CLOSED = 1
 local STALE = 2
@@ -39,6 +41,7 @@ local PAUSED = 6
 local ENDED = 7
 local OVER_LIMIT = 8
 local OVERLOADED = 9
+local REPLAYED = 10
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -64,20 +67,23 @@ local reply = { DECIDED, now_ms, tonumber(f[2]), tonumber(f[4]), 0, '' }
 local new_buyers, entries, new_holder = {}, {}, {}
 for n, user in ipairs(users) do
   local at = FIRST + (n - 1) * STRIDE
-  local quantity, candidate = tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local quantity, id, key = tonumber(ARGV[at + 1]), ARGV[at + 2], ''
+  if #id > ID_CHARS then id, key = string.sub(id, 1, ID_CHARS), string.sub(id, ID_CHARS + 1) end
   local holder, code = holders[n] or new_holder[user] or '', nil
   if holder ~= '' then
-    code = string.sub(holder, 1, #candidate) == candidate and RETRIED or ALREADY_PURCHASED
+    if string.sub(holder, 1, ID_CHARS) == id then code = RETRIED
+    elseif key ~= '' and string.sub(holder, -#key) == key then code = REPLAYED
+    else code = ALREADY_PURCHASED end
   elseif refusal then code = refusal
   elseif quantity > limit then code = OVER_LIMIT
   elseif available <= 0 then code = SOLD_OUT
   elseif quantity > available then code = NOT_ENOUGH
   else
     code, seq, available = ACCEPTED, seq + 1, available - quantity
-    holder = string.format('%s|%d|%d', candidate, quantity, seq)
+    holder = string.format('%s|%d|%d', id, quantity, seq) .. key
     new_holder[user] = holder
     new_buyers[#new_buyers + 1], new_buyers[#new_buyers + 2] = user, holder
-    entries[#entries + 1] = string.format('%s|%s|%d|%d', candidate, user, quantity, seq)
+    entries[#entries + 1] = string.format('%s|%s|%d|%d', id, user, quantity, seq) .. key
   end
   reply[#reply + 1], reply[#reply + 2] = code, holder
 end

@@ -16,13 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::{Board, Feed, Subscriber, Watchers};
 use crate::http::Context;
+use crate::http::token::{self, TokenKey};
 use crate::http::trace::Tracer;
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, publisher};
 use crate::read::{Catalogue, OrderReader};
 use crate::reserve::{Limits, RedisClock, Reserver, script};
 use crate::server;
-use crate::settings::{ReserveSettings, Settings};
+use crate::settings::{BuyerTokenSettings, ReserveSettings, Settings};
 
 /// Reads only: the catalogue, and orders people follow.
 const DATABASE_CONNECTIONS: usize = 4;
@@ -139,12 +140,20 @@ impl Edge {
             registry,
             readiness,
             allowed_origins: settings.http.allowed_origins.clone(),
+            buyer_token_key: buyer_token_key(&settings.buyer_token)?,
             tracer: Tracer::new(Instant::now()),
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
         Ok(Self { context, pool, publisher, subscriber, board, database, products, batchers })
     }
+}
+
+fn buyer_token_key(settings: &BuyerTokenSettings) -> anyhow::Result<Option<TokenKey>> {
+    let Some(bytes) = settings.read_key().context("BUYER_TOKEN_KEY")? else { return Ok(None) };
+    let key = TokenKey::new(&bytes);
+    let too_short = || format!("BUYER_TOKEN_KEY needs at least {} bytes", token::KEY_BYTES_MIN);
+    key.with_context(too_short).map(Some)
 }
 
 fn redis_pool(url: &str, settings: &ReserveSettings) -> anyhow::Result<RedisPool> {

@@ -14,7 +14,7 @@ use service::telemetry::{latency_buckets, size_buckets};
 /// Label of answers to a buy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CodeLabel {
-    /// `ACCEPTED` or the problem's code.
+    /// `ACCEPTED`, `REPLAYED`, or the problem's code.
     pub code: &'static str,
 }
 
@@ -29,6 +29,7 @@ pub struct StageLabel {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     accepted: Counter,
+    replayed: Counter,
     /// By `Code as usize`.
     refused: Vec<Counter>,
     /// `flashsale_buy_seconds`
@@ -53,6 +54,7 @@ impl Metrics {
         let batch = |stage| batches.get_or_create(&StageLabel { stage }).clone();
         let metrics = Self {
             accepted: answer("ACCEPTED"),
+            replayed: answer("REPLAYED"),
             refused: Code::ALL.iter().map(|code| answer(code.as_str())).collect(),
             buy_seconds: Histogram::new(latency_buckets()),
             reserve_batch: batch("reserve"),
@@ -73,9 +75,14 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a 202.
+    /// Counts a 202 with a new reservation.
     pub fn count_accepted(&self) {
         self.accepted.inc();
+    }
+
+    /// Counts a 202 that repeats an earlier one.
+    pub fn count_replayed(&self) {
+        self.replayed.inc();
     }
 
     /// Counts a refusal.

@@ -1,6 +1,7 @@
 //! Everything the edge can be told, from flags or the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +45,9 @@ pub struct Settings {
     /// HTTP and WebSocket.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// Who may buy.
+    #[command(flatten)]
+    pub buyer_token: BuyerTokenSettings,
     /// Reserving and publishing.
     #[command(flatten)]
     pub reserve: ReserveSettings,
@@ -69,6 +73,30 @@ pub struct HttpSettings {
     #[arg(long, env = "EDGE_CONNECTIONS_MAX", default_value_t = 16384,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
+}
+
+/// Who may buy.
+#[derive(Debug, Clone, Args)]
+pub struct BuyerTokenSettings {
+    /// Key of the shop's buyer tokens, at least 16 bytes; with one, whoever buys needs a token
+    #[arg(long, env = "BUYER_TOKEN_KEY", hide_env_values = true)]
+    pub buyer_token_key: Option<String>,
+    /// File that holds this key instead; a newline at its end does not count
+    #[arg(long, env = "BUYER_TOKEN_KEY_FILE", conflicts_with = "buyer_token_key")]
+    pub buyer_token_key_file: Option<PathBuf>,
+}
+
+impl BuyerTokenSettings {
+    /// The bytes of the key; `None` when none is asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read_key(&self) -> std::io::Result<Option<Vec<u8>>> {
+        service::settings::read_secret(
+            self.buyer_token_key.as_deref(),
+            self.buyer_token_key_file.as_deref(),
+        )
+    }
 }
 
 /// Reserving and publishing.

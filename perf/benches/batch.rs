@@ -30,6 +30,7 @@ fn proposals(batch: i64) -> Vec<Proposal> {
         user: UserId::new(123_456_789 + number).unwrap(),
         quantity: Quantity::ONE,
         candidate: ReservationId(Uuid::now_v7()),
+        key: None,
         traced: None,
     };
     (0..batch).map(proposal).collect()
@@ -42,7 +43,12 @@ fn accepted(proposals: &[Proposal]) -> Value {
         vec![Value::Int(0), Value::Int(1_700_000_000_000), Value::Int(3), Value::Int(9)];
     items.extend([Value::Int(41), text("1700000000000-0".to_owned())]);
     for (proposal, seq) in proposals.iter().zip(1..) {
-        let holder = Holder { id: proposal.candidate, quantity: proposal.quantity, seq: Seq(seq) };
+        let holder = Holder {
+            id: proposal.candidate,
+            quantity: proposal.quantity,
+            seq: Seq(seq),
+            key: None,
+        };
         items.extend([Value::Int(0), text(holder.encode())]);
     }
     Value::Array(items)
@@ -54,6 +60,7 @@ fn queued(proposals: &[Proposal]) -> OrderBatch {
         user: proposal.user,
         quantity: proposal.quantity,
         seq: Seq(seq),
+        key: None,
     };
     OrderBatch {
         outbox_id: "1700000000000-0".to_owned(),

@@ -8,7 +8,7 @@ use domain::contract::buy::BuyRequest;
 use domain::contract::problem::Code;
 use domain::{Holder, ReservationId, Seq};
 use edge::http::answer::{Answer, refuse_raw};
-use edge::http::buy::{queued, refuse_body};
+use edge::http::buy::{Asked, queued, refuse_body};
 use edge::http::{Context, checks};
 use hyper::Request;
 use uuid::Uuid;
@@ -29,7 +29,12 @@ fn accept(request: &Request<()>, body: &[u8], id: ReservationId) -> Answer {
     checks::check_request(request).unwrap();
     checks::check_json(request.headers()).unwrap();
     let order = BuyRequest::parse(body).unwrap();
-    queued(&order, &Holder { id, quantity: order.quantity, seq: Seq(42) }, 958)
+    queued(
+        &order,
+        &Holder { id, quantity: order.quantity, seq: Seq(42), key: None },
+        958,
+        Asked::Now,
+    )
 }
 
 fn benches(c: &mut Criterion) {

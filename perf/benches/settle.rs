@@ -36,6 +36,7 @@ fn make_batch(next: &mut i64, size: i64) -> Vec<OrderBatch> {
         user: UserId::new(number).unwrap(),
         quantity: Quantity::ONE,
         seq: Seq(number),
+        key: None,
     };
     let first = *next + 1;
     *next += size;

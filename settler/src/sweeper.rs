@@ -122,8 +122,8 @@ async fn scan(
 /// One field of `buyers:{P}`.
 fn buyer(user: &str, holder: &str) -> Option<QueuedOrder> {
     let user = UserId::new(user.parse().ok()?).ok()?;
-    let Holder { id, quantity, seq } = Holder::parse(holder)?;
-    Some(QueuedOrder { id, user, quantity, seq })
+    let Holder { id, quantity, seq, key } = Holder::parse(holder)?;
+    Some(QueuedOrder { id, user, quantity, seq, key })
 }
 
 /// What Redis knows in this epoch, as a settler reads it. When it was reserved is what the ids say.

@@ -8,7 +8,7 @@ use deadpool_postgres::GenericClient;
 use domain::contract::feed::{SettledOrder, encode_settled};
 use domain::contract::keys;
 use domain::contract::order_message::QueuedOrder;
-use domain::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
+use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
 use redis::Cmd;
 use service::postgres::DatabaseError;
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
@@ -144,7 +144,7 @@ impl<R: RedisCalls> Effects<R> {
                 .arg(effect.order.user.get())
                 .arg(effect.order.quantity.units())
                 .arg(effect.order.id.to_string())
-                .arg(effect.order.seq.0);
+                .arg(effect.order.holder().encode_end());
         }
         let reply = self.redis.call(&self.script, &command).await.map_err(RedisStepError::from)?;
         let [code, applied] = integers::<2>(&reply)?;
@@ -251,6 +251,7 @@ fn effect_of(product: ProductId, row: &Row) -> Option<Effect> {
         user: UserId::new(row.get("user_id")).ok()?,
         quantity: Quantity::new(row.get("quantity")).ok()?,
         seq: Seq(row.get("seq")),
+        key: row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored),
     };
     Some(Effect { product, n: row.get("n"), kind, order })
 }

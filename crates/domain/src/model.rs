@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
+use crate::{
+    Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, SaleWindow, Seq,
+    StoredState,
+};
 
 /// Whom the `vouch` field names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +101,8 @@ pub struct Asked {
     pub quantity: Quantity,
     /// The proposed id.
     pub candidate: ReservationId,
+    /// The idempotency key, if one was sent.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// What `reserve.lua` answers.
@@ -209,6 +214,9 @@ impl Model {
                 Some(holder) if holder.id == asked.candidate => {
                     (RequestCode::Retried, Some(*holder))
                 }
+                Some(holder) if asked.key.is_some() && holder.key == asked.key => {
+                    (RequestCode::Replayed, Some(*holder))
+                }
                 Some(holder) => (RequestCode::AlreadyPurchased, Some(*holder)),
                 None => match refusal.or_else(|| refuse(asked, &opened, loaded.available)) {
                     Some(code) => (code, None),
@@ -285,7 +293,8 @@ impl Loaded {
     fn take(&mut self, asked: &Asked) -> Holder {
         self.seq += 1;
         self.available -= asked.quantity.units();
-        Holder { id: asked.candidate, quantity: asked.quantity, seq: Seq(self.seq) }
+        let Asked { candidate: id, quantity, key, .. } = *asked;
+        Holder { id, quantity, seq: Seq(self.seq), key }
     }
 
     fn apply(&mut self, effect: &Effect, buyers: &mut BTreeMap<i64, Holder>) {

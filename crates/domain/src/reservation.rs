@@ -1,9 +1,10 @@
 //! What `reserve.lua` answers: one code for the batch, one for each request.
 //!
-//! Owns the codes and the holder text `id|quantity|seq`; leaves the Redis reply type to the edge.
+//! Owns the codes and the holder text `id|quantity|seq`, with `|key` behind it where the buyer sent
+//! an idempotency key; leaves the Redis reply type to the edge.
 //! Invariant: the numbers here are those in the header of `lua/reserve.lua`; a test holds them so.
 
-use crate::ids::{Quantity, ReservationId, Seq};
+use crate::ids::{IdempotencyKey, Quantity, ReservationId, Seq};
 
 /// Whether the script looked at the requests at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +51,13 @@ pub enum RequestCode {
     OverLimit,
     /// The outbox is at its bound: orders wait for the broker. Nothing was reserved.
     Overloaded,
+    /// The user has a reservation, made under the idempotency key of this request.
+    Replayed,
 }
 
 impl RequestCode {
     /// Every code with its number and the name the script's header uses.
-    pub const ALL: [(i64, &'static str, Self); 10] = [
+    pub const ALL: [(i64, &'static str, Self); 11] = [
         (0, "ACCEPTED", Self::Accepted),
         (1, "RETRIED", Self::Retried),
         (2, "ALREADY_PURCHASED", Self::AlreadyPurchased),
@@ -65,6 +68,7 @@ impl RequestCode {
         (7, "ENDED", Self::Ended),
         (8, "OVER_LIMIT", Self::OverLimit),
         (9, "OVERLOADED", Self::Overloaded),
+        (10, "REPLAYED", Self::Replayed),
     ];
 
     /// Reads the number the script replied.
@@ -82,21 +86,35 @@ pub struct Holder {
     pub quantity: Quantity,
     /// Its place in line.
     pub seq: Seq,
+    /// The idempotency key it was made under.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl Holder {
-    /// Reads `id|quantity|seq`; `None` for anything else.
+    /// Reads `id|quantity|seq` or `id|quantity|seq|key`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('|');
         let id = ReservationId::parse(parts.next()?)?;
         let quantity = Quantity::new(parts.next()?.parse().ok()?).ok()?;
         let seq = Seq(parts.next()?.parse().ok()?);
-        if parts.next().is_some() { None } else { Some(Self { id, quantity, seq }) }
+        let key = match parts.next() {
+            Some(key) => Some(IdempotencyKey::parse(key)?),
+            None => None,
+        };
+        if parts.next().is_some() { None } else { Some(Self { id, quantity, seq, key }) }
     }
 
-    /// Writes `id|quantity|seq`.
+    /// Writes what [`Holder::parse`] reads.
     pub fn encode(&self) -> String {
-        format!("{}|{}|{}", self.id, self.quantity, self.seq)
+        format!("{}|{}|{}", self.id, self.quantity, self.encode_end())
+    }
+
+    /// Writes the end of it: `seq`, or `seq|key`.
+    pub fn encode_end(&self) -> String {
+        match self.key {
+            Some(key) => format!("{}|{key}", self.seq),
+            None => self.seq.to_string(),
+        }
     }
 }
 
@@ -107,6 +125,8 @@ pub enum Reserved {
     Accepted(Holder),
     /// This buyer holds a reservation made by an earlier request.
     AlreadyPurchased(Holder),
+    /// This buyer holds a reservation made by an earlier request with the same idempotency key.
+    Replayed(Holder),
     /// Nothing is available.
     SoldOut,
     /// Less than asked is available: this many units.
@@ -133,6 +153,7 @@ impl Reserved {
         Some(match code {
             RequestCode::Accepted | RequestCode::Retried => Self::Accepted(Holder::parse(holder)?),
             RequestCode::AlreadyPurchased => Self::AlreadyPurchased(Holder::parse(holder)?),
+            RequestCode::Replayed => Self::Replayed(Holder::parse(holder)?),
             RequestCode::SoldOut => Self::SoldOut,
             RequestCode::NotEnough => Self::NotEnough { available },
             RequestCode::NotStarted => Self::NotStarted,
@@ -191,7 +212,11 @@ mod tests {
     fn a_holder_survives_the_round_trip_and_garbage_is_refused() {
         let text = "0190f5fe-7c00-7a00-8000-000000000001|2|41";
         assert_eq!(Holder::parse(text).unwrap().encode(), text);
-        for bad in ["", "x|1|1", "0190f5fe-7c00-7a00-8000-000000000001|0|1", &format!("{text}|9")] {
+        let keyed = format!("{text}|00000000000000ff");
+        assert_eq!(Holder::parse(&keyed).unwrap().encode(), keyed);
+        let no_quantity = "0190f5fe-7c00-7a00-8000-000000000001|0|1";
+        let (no_key, two) = (format!("{text}|9"), format!("{keyed}|1"));
+        for bad in ["", "x|1|1", no_quantity, &no_key, &two, &format!("{text}|")] {
             assert_eq!(Holder::parse(bad), None, "{bad:?}");
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use books::effects::{Effects, EffectsError};
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
-use domain::{Epoch, ProductId, Quantity, ReservationId, Reserved, UserId};
+use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Reserved, UserId};
 use edge::reserve::call::{self, Next, Tries};
 use edge::reserve::reply::{Decided, decode};
 use edge::reserve::{Proposal, ReserveError, script};
@@ -95,8 +95,14 @@ fn press(world: &mut World) -> Proposal {
         user: UserId::new(user).expect("users count from 1"),
         quantity: Quantity::new(units).expect("one or two"),
         candidate: candidate(world),
+        key: key_of(user),
         traced: None,
     }
+}
+
+/// Every other user sends an idempotency key, always the same one.
+fn key_of(user: i64) -> Option<IdempotencyKey> {
+    (user % 2 == 0).then(|| IdempotencyKey::from_stored(user))
 }
 
 async fn decide(
@@ -136,8 +142,14 @@ fn answer(port: &Port, sale: &Sale, waiting: &Waiting, decided: Decided, proposa
                     user,
                     quantity: holder.quantity,
                     seq: holder.seq,
+                    key: holder.key,
                 }),
-                Reserved::AlreadyPurchased(holder) => world.told.owns(user.get(), holder.id),
+                Reserved::AlreadyPurchased(holder) => {
+                    // Whoever sends a key always sends the same one.
+                    world.told.key_forgotten |= proposal.key.is_some();
+                    world.told.owns(user.get(), holder.id);
+                }
+                Reserved::Replayed(holder) => world.told.owns(user.get(), holder.id),
                 other => {
                     world.told.sold_out_in_a_row += u32::from(other == Reserved::SoldOut);
                     world.told.refused(user.get());

@@ -78,11 +78,7 @@ impl Tables {
 
     fn holders_after(&self, epoch: Epoch, seq: Seq) -> Vec<(UserId, Holder)> {
         let late = self.holding().filter(|row| (row.epoch, row.order.seq) > (epoch, seq));
-        late.map(|row| {
-            let QueuedOrder { id, user, quantity, seq } = row.order;
-            (user, Holder { id, quantity, seq })
-        })
-        .collect()
+        late.map(|row| (row.order.user, row.order.holder())).collect()
     }
 }
 

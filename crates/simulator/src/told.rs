@@ -33,6 +33,8 @@ pub(crate) struct Told {
     pub(crate) unconfirmed: BTreeMap<Process, usize>,
     /// Sold out, without anything else between.
     pub(crate) sold_out_in_a_row: u32,
+    /// A repeated idempotency key was not recognised.
+    pub(crate) key_forgotten: bool,
     /// Presses of Buy.
     pub(crate) attempts: u64,
     pub(crate) accepted: u64,
@@ -77,6 +79,7 @@ impl Told {
         balance(tables, redis)?;
         let sale = &tables.sale;
         check(sale.stock == 0, "I9: units were not sold")?;
+        check(!self.key_forgotten, "I11: an idempotency key was forgotten")?;
         let accepted = || self.users.values().flat_map(|user| &user.accepted);
         let lost = accepted().any(|id| !tables.orders.contains_key(id));
         check(!lost, "I3: a 202 has no outcome")?;

@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use domain::contract::problem::{self, Code, Problem};
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 /// Every answer of the edge.
@@ -59,6 +61,13 @@ pub fn refuse_method(allow: &'static str) -> Answer {
     response
 }
 
+/// 401, naming the scheme (RFC 6750).
+pub fn refuse_token(why: &str) -> Answer {
+    let mut response = refuse_because(Code::InvalidToken, why);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +80,6 @@ mod tests {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         assert!(refuse(Code::SoldOut).headers().get(RETRY_AFTER).is_none());
         assert_eq!(refuse_method("POST").headers()[ALLOW], "POST");
+        assert_eq!(refuse_token("no").headers()[WWW_AUTHENTICATE], "Bearer");
     }
 }

@@ -22,14 +22,17 @@ use uuid::Uuid;
 use super::Context;
 use super::answer::{Answer, json, refuse, refuse_because, refuse_raw, refuse_with};
 use super::checks::check_json;
+use super::idempotency::{self, KeyError};
+use super::token::{self, TokenRefusal};
 use crate::reserve::{self, Proposal, ReserveError};
 
 /// How long a body may take: it has a hundred bytes.
 const BODY_MAX: Duration = Duration::from_secs(5);
 
-/// A refusal that is the same for everyone, or what makes it not so.
+/// What a buyer is told, as it is counted.
 enum Told {
     Queued(Answer),
+    Replayed(Answer),
     Refused(Code, Answer),
 }
 
@@ -57,6 +60,10 @@ where
             context.metrics.count_accepted();
             answer
         }
+        Told::Replayed(answer) => {
+            context.metrics.count_replayed();
+            answer
+        }
         Told::Refused(code, answer) => {
             context.metrics.count_refused(code);
             answer
@@ -68,6 +75,7 @@ where
 fn log(traced: &Traced, told: &Told, elapsed: Duration) {
     let (code, answer) = match told {
         Told::Queued(answer) => ("ACCEPTED", answer),
+        Told::Replayed(answer) => ("REPLAYED", answer),
         Told::Refused(code, answer) => (code.as_str(), answer),
     };
     let location = answer.headers().get(LOCATION).and_then(|url| url.to_str().ok());
@@ -93,16 +101,19 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let plain = |code: Code| (code, refuse(code));
+    let bearer = token::bearer(context, request.headers()).map_err(TokenRefusal::refuse)?;
     check_json(request.headers()).map_err(|(code, why)| (code, refuse_because(code, why)))?;
+    let key = idempotency::read_key(request.headers()).map_err(KeyError::refuse)?;
     let body = read_body(request).await.map_err(plain)?;
     let order = BuyRequest::parse(&body).map_err(|error| refuse_body(&error))?;
+    bearer.check(order.user).map_err(TokenRefusal::refuse)?;
     match context.feed.catalogue.lists(order.product) {
         None => return Err(plain(Code::Unavailable)),
         Some(false) => return Err(plain(Code::UnknownProduct)),
         Some(true) => {}
     }
     let (user, quantity) = (order.user, order.quantity);
-    let proposal = Proposal { user, quantity, candidate, traced };
+    let proposal = Proposal { user, quantity, candidate, key, traced };
     match context.reserver.reserve(order.product, proposal).await {
         Ok(answer) => Ok(tell(context, &order, answer)),
         Err(ReserveError::Unavailable) => Err(plain(Code::Unavailable)),
@@ -144,8 +155,16 @@ pub fn refuse_body(error: &BuyError) -> (Code, Answer) {
 fn tell(context: &Context, order: &BuyRequest, answer: reserve::Answer) -> Told {
     let refused = |code: Code| Told::Refused(code, refuse(code));
     match answer.reserved {
-        Reserved::Accepted(holder) => Told::Queued(queued(order, &holder, answer.available)),
-        Reserved::AlreadyPurchased(holder) => already_purchased(order, &holder),
+        Reserved::Accepted(holder) => {
+            Told::Queued(queued(order, &holder, answer.available, Asked::Now))
+        }
+        Reserved::Replayed(holder) if holder.quantity == order.quantity => {
+            Told::Replayed(queued(order, &holder, answer.available, Asked::Before))
+        }
+        Reserved::Replayed(holder) => refuse_with_order(Code::IdempotencyKeyReused, order, &holder),
+        Reserved::AlreadyPurchased(holder) => {
+            refuse_with_order(Code::AlreadyPurchased, order, &holder)
+        }
         Reserved::SoldOut => {
             Told::Refused(Code::SoldOut, refuse_raw(Code::SoldOut, context.sold_out.clone()))
         }
@@ -167,8 +186,17 @@ fn tell(context: &Context, order: &BuyRequest, answer: reserve::Answer) -> Told 
     }
 }
 
-/// The `202` of a reservation that was just made.
-pub fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
+/// When a reservation was asked for first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By this request.
+    Now,
+    /// By an earlier one with the same idempotency key.
+    Before,
+}
+
+/// The `202` of a reservation.
+pub fn queued(order: &BuyRequest, holder: &Holder, available: i64, asked: Asked) -> Answer {
     let id = holder.id.to_string();
     let url = status_url(holder.id, order.product, order.user);
     let body = Queued {
@@ -179,7 +207,7 @@ pub fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
         position: holder.seq.0,
         available,
         status_url: &url,
-        replayed: false,
+        replayed: asked == Asked::Before,
     };
     let mut answer = json(StatusCode::ACCEPTED, body.to_json());
     if let Ok(location) = HeaderValue::from_str(&url) {
@@ -188,8 +216,8 @@ pub fn queued(order: &BuyRequest, holder: &Holder, available: i64) -> Answer {
     answer
 }
 
-fn already_purchased(order: &BuyRequest, holder: &Holder) -> Told {
-    let code = Code::AlreadyPurchased;
+/// A refusal that names the order the user has.
+fn refuse_with_order(code: Code, order: &BuyRequest, holder: &Holder) -> Told {
     let id = holder.id.to_string();
     let url = status_url(holder.id, order.product, order.user);
     let problem =

@@ -1,4 +1,4 @@
-//! HTTP: every route, and what each answers.
+//! HTTP: what each route answers.
 //!
 //! Owns paths, methods, statuses and words; names no store. Leaves bytes on the wire to `server`.
 //! Invariant: every request gets an answer in the shape the API promises, whatever it asks for.
@@ -6,7 +6,10 @@
 pub mod answer;
 pub mod buy;
 pub mod checks;
+pub mod idempotency;
 mod reads;
+pub mod routes;
+pub mod token;
 pub mod trace;
 mod upgrade;
 
@@ -17,7 +20,7 @@ use domain::contract::problem::{Code, Problem};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use service::readiness::Readiness;
 use service::{probe, telemetry};
@@ -26,8 +29,13 @@ use tokio_util::task::TaskTracker;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
-use answer::{Answer, refuse, refuse_because, refuse_method};
+use answer::{Answer, json, refuse, refuse_because, refuse_method};
+use routes::Resource;
+use token::TokenKey;
 use trace::Tracer;
+
+/// This API as OpenAPI 3.1; a test sends what it describes.
+const OPENAPI: &[u8] = include_bytes!("../../openapi.json");
 
 /// What answering takes.
 #[derive(Debug)]
@@ -44,6 +52,8 @@ pub struct Context {
     pub readiness: Readiness,
     /// Origins whose pages may open a WebSocket besides this host's own.
     pub allowed_origins: Vec<String>,
+    /// What buyers' tokens are signed with; without one nobody needs a token.
+    pub buyer_token_key: Option<TokenKey>,
     /// Chooses requests to follow.
     pub tracer: Tracer,
     /// WebSocket clients run here.
@@ -64,30 +74,23 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
     if let Err((code, why)) = checks::check_request(&request) {
         return refuse_because(code, why);
     }
-    let get = request.method() == Method::GET;
-    let path = request.uri().path();
-    match path {
-        "/api/buy" if request.method() == Method::POST => buy::buy(&context, request).await,
-        "/api/buy" => refuse_method("POST"),
-        "/ws" if get => upgrade::upgrade(&context, request),
-        _ if !get && is_known(path) => refuse_method("GET"),
-        "/api/products" => reads::products(&context),
-        "/livez" => plain("ok\n"),
-        "/readyz" => probe::readyz(&context.readiness, request.uri().query()),
-        "/metrics" => metrics(&context),
-        _ => match (path.strip_prefix("/api/orders/"), path.strip_prefix("/api/products/")) {
-            (Some(id), _) => reads::order(&context, id, request.uri().query()).await,
-            (_, Some(id)) => reads::product(&context, id),
-            (None, None) => refuse(Code::NotFound),
-        },
+    let Some((route, segment)) = routes::find(request.uri().path()) else {
+        return refuse(Code::NotFound);
+    };
+    if !route.takes(request.method()) {
+        return refuse_method(route.allow);
     }
-}
-
-/// Whether some method of this path is answered.
-fn is_known(path: &str) -> bool {
-    matches!(path, "/ws" | "/api/products" | "/livez" | "/readyz" | "/metrics")
-        || path.starts_with("/api/orders/")
-        || path.starts_with("/api/products/")
+    match route.resource {
+        Resource::Buy => buy::buy(&context, request).await,
+        Resource::Order => reads::order(&context, segment, request.uri().query()).await,
+        Resource::Products => reads::products(&context),
+        Resource::Product => reads::product(&context, segment),
+        Resource::OpenApi => json(StatusCode::OK, Bytes::from_static(OPENAPI)),
+        Resource::Feed => upgrade::upgrade(&context, request),
+        Resource::Livez => plain("ok\n"),
+        Resource::Readyz => probe::readyz(&context.readiness, request.uri().query()),
+        Resource::Metrics => metrics(&context),
+    }
 }
 
 fn plain(text: &'static str) -> Answer {

@@ -106,6 +106,7 @@ mod tests {
             user: UserId::new(1).unwrap(),
             quantity: Quantity::ONE,
             seq: Seq(1),
+            key: None,
         };
         let batch = OrderBatch {
             outbox_id: outbox_id.to_owned(),

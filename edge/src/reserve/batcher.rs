@@ -188,6 +188,7 @@ impl Batcher {
                     user: request.proposal.user,
                     quantity: holder.quantity,
                     seq: holder.seq,
+                    key: holder.key,
                 });
                 traced.extend(request.proposal.traced);
                 accepted.push((request.reply, answer));

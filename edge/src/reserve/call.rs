@@ -25,11 +25,13 @@ pub fn command<'a>(
     let mut command = script.command(&[&sale, &buyers, &outbox]);
     command.arg(deadline_ms).arg(outbox_max);
     let mut id = [0; 36];
-    for Proposal { user, quantity, candidate, .. } in proposals {
-        command
-            .arg(user.get())
-            .arg(quantity.units())
-            .arg(&*candidate.0.hyphenated().encode_lower(&mut id));
+    for Proposal { user, quantity, candidate, key, .. } in proposals {
+        command.arg(user.get()).arg(quantity.units());
+        let candidate = candidate.0.hyphenated().encode_lower(&mut id);
+        match key {
+            None => command.arg(&*candidate),
+            Some(key) => command.arg(format!("{candidate}|{key}")),
+        };
     }
     command
 }

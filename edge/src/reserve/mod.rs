@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use domain::{Epoch, ProductId, Quantity, ReservationId, Reserved, UserId};
+use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Reserved, UserId};
 use service::redis_pool::{LoadedScript, RedisPool};
 use service::trace::Traced;
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +83,8 @@ pub struct Proposal {
     pub quantity: Quantity,
     /// The proposed id; the script decides which one stands.
     pub candidate: ReservationId,
+    /// Under which a repeated request finds this reservation.
+    pub key: Option<IdempotencyKey>,
     /// Set when this request is followed.
     pub traced: Option<Arc<Traced>>,
 }

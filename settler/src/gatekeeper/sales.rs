@@ -1,7 +1,7 @@
 //! What PostgreSQL knows of each sale, as far as Redis has to know it.
 
 use deadpool_postgres::GenericClient;
-use domain::{Epoch, Holder, ProductId, Quantity, ReservationId, Seq, UserId};
+use domain::{Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
 use futures_util::{Stream, TryStreamExt, stream};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -124,8 +124,9 @@ impl<C: GenericClient> SaleBooks for C {
 fn holder_of(row: &Row) -> Result<(UserId, Holder), DatabaseError> {
     let read = || {
         let quantity = Quantity::new(row.get("quantity")).ok()?;
-        let holder =
-            Holder { id: ReservationId(row.get("id")), quantity, seq: Seq(row.get("seq")) };
+        let (id, seq) = (ReservationId(row.get("id")), Seq(row.get("seq")));
+        let key = row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored);
+        let holder = Holder { id, quantity, seq, key };
         Some((UserId::new(row.get("user_id")).ok()?, holder))
     };
     read().ok_or_else(|| DatabaseError::transient("an order has a user or quantity below 1"))

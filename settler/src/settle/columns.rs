@@ -15,6 +15,8 @@ pub(super) struct OrderColumns {
     epochs: Vec<i64>,
     seqs: Vec<i64>,
     reserved_at_ms: Vec<i64>,
+    /// Empty when no order has one: `unnest` fills a shorter array up with NULL.
+    keys: Vec<Option<i64>>,
 }
 
 impl OrderColumns {
@@ -29,8 +31,9 @@ impl OrderColumns {
             epochs: column(),
             seqs: column(),
             reserved_at_ms: column(),
+            keys: Vec::new(),
         };
-        for order in orders {
+        for (at, order) in orders.enumerate() {
             columns.ids.push(order.order.id.0);
             columns.products.push(order.product.get());
             columns.users.push(order.order.user.get());
@@ -38,12 +41,16 @@ impl OrderColumns {
             columns.epochs.push(order.epoch.0);
             columns.seqs.push(order.order.seq.0);
             columns.reserved_at_ms.push(order.reserved_at_ms);
+            if let Some(key) = order.order.key {
+                columns.keys.resize(at, None);
+                columns.keys.push(Some(key.to_stored()));
+            }
         }
         columns
     }
 
-    /// The parameters `$1` to `$7`.
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
+    /// The parameters `$1` to `$8`.
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 8] {
         [
             &self.ids,
             &self.products,
@@ -52,6 +59,7 @@ impl OrderColumns {
             &self.epochs,
             &self.seqs,
             &self.reserved_at_ms,
+            &self.keys,
         ]
     }
 }

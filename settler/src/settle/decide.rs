@@ -160,6 +160,7 @@ mod tests {
                 user: UserId::new(user).unwrap(),
                 quantity: Quantity::new(quantity).unwrap(),
                 seq: Seq(seq),
+                key: None,
             },
             reserved_at_ms: 0,
         }

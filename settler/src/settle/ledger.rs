@@ -10,7 +10,9 @@ use std::collections::{HashMap, HashSet};
 use books::effects::Effect;
 use deadpool_postgres::GenericClient;
 use domain::contract::order_message::QueuedOrder;
-use domain::{Epoch, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId};
+use domain::{
+    Epoch, IdempotencyKey, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -136,9 +138,9 @@ impl<C: GenericClient> Ledger for C {
         }
         let reasons: Vec<&str> = rejected.iter().map(|(_, reason)| reason.as_str()).collect();
         let columns = OrderColumns::of(rejected.iter().map(|(order, _)| order));
-        let [a, b, c, d, e, f, g] = columns.params();
+        let [a, b, c, d, e, f, g, h] = columns.params();
         let statement = self.prepare_cached(INSERT_REJECTED).await?;
-        let rows = self.query(&statement, &[a, b, c, d, e, f, g, &reasons]).await?;
+        let rows = self.query(&statement, &[a, b, c, d, e, f, g, h, &reasons]).await?;
         let inserted = ids_of(&rows);
         Ok(rejected.into_iter().filter(|(order, _)| inserted.contains(&order.order.id)).collect())
     }
@@ -192,6 +194,7 @@ fn holder_of(row: &Row) -> Option<HolderRow> {
             user: UserId::new(row.get("user_id")).ok()?,
             quantity: Quantity::new(row.get("quantity")).ok()?,
             seq: Seq(row.get("seq")),
+            key: row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored),
         },
     })
 }

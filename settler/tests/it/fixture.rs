@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
-use domain::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
+use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
 use service::redis_pool::{RedisPool, RedisPoolSettings};
 use settler::commands;
 use settler::settings::MigrateSettings;
@@ -80,7 +80,13 @@ pub(crate) fn order(number: u128, user: i64, seq: i64) -> QueuedOrder {
         user: UserId::new(user).unwrap(),
         quantity: Quantity::ONE,
         seq: Seq(seq),
+        key: None,
     }
+}
+
+/// The same order, made under an idempotency key.
+pub(crate) fn keyed(order: QueuedOrder) -> QueuedOrder {
+    QueuedOrder { key: Some(IdempotencyKey::from_hash(*b"a key of")), ..order }
 }
 
 /// A micro-batch of the product every test sells.

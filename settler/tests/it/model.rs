@@ -7,7 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::contract::keys;
 use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Opening, Vouch};
-use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
+use domain::{
+    Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, SaleWindow, Seq,
+    StoredState,
+};
 use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};
@@ -84,13 +87,19 @@ impl Pair {
         Quantity::new(1 + self.dice.below(3)).unwrap()
     }
 
+    /// One of few, so that they meet again.
+    fn key(&mut self) -> Option<IdempotencyKey> {
+        let key = self.dice.below(4);
+        (key > 0).then(|| IdempotencyKey::from_stored(-key))
+    }
+
     fn holder(&mut self, user: i64) -> Holder {
         let present = self.model.buyers.get(&user).copied();
         match present {
             Some(present) if !self.dice.one_in(3) => present,
             _ => {
                 let (id, quantity) = (self.new_id(), self.quantity());
-                Holder { id, quantity, seq: Seq(1 + self.dice.below(50)) }
+                Holder { id, quantity, seq: Seq(1 + self.dice.below(50)), key: self.key() }
             }
         }
     }
@@ -108,7 +117,7 @@ impl Pair {
             let again = self.proposed.get(&user).copied().filter(|_| self.dice.one_in(3));
             let candidate = again.unwrap_or_else(|| self.new_id());
             self.proposed.insert(user, candidate);
-            batch.push(Asked { user, quantity: self.quantity(), candidate });
+            batch.push(Asked { user, quantity: self.quantity(), candidate, key: self.key() });
         }
         let now = now_ms();
         let deadline = if self.dice.one_in(12) { now - HOUR_MS } else { now + HOUR_MS };
@@ -116,10 +125,11 @@ impl Pair {
         let reply = self.call("reserve", |command| {
             command.arg(deadline).arg(bound);
             for asked in &batch {
-                command
-                    .arg(asked.user)
-                    .arg(asked.quantity.units())
-                    .arg(asked.candidate.to_string());
+                command.arg(asked.user).arg(asked.quantity.units());
+                match asked.key {
+                    Some(key) => command.arg(format!("{}|{key}", asked.candidate)),
+                    None => command.arg(asked.candidate.to_string()),
+                };
             }
         });
         let Value::Array(reply) = reply.await else { panic!("reserve.lua replied no array") };
@@ -243,7 +253,7 @@ impl Pair {
                 let kind = if effect.adopt { "adopt" } else { "void" };
                 command.arg(effect.n).arg(kind).arg(effect.user);
                 command.arg(effect.holder.quantity.units());
-                command.arg(effect.holder.id.to_string()).arg(effect.holder.seq.0);
+                command.arg(effect.holder.id.to_string()).arg(effect.holder.encode_end());
             }
         });
         let reply = ints(&reply.await);
@@ -370,9 +380,9 @@ async fn the_scripts_do_what_the_model_does() {
         pair.compare().await;
     }
     assert!(decided > steps / 5, "the sale was open for {decided} steps only: a weak run");
-    // Ten codes of a request, two of a batch, three each of a claim and an opening, two each of the
-    // other scripts.
+    // Eleven codes of a request, two of a batch, three each of a claim and an opening, two each of
+    // the other scripts.
     eprintln!("{:?}", pair.seen);
-    assert_eq!(pair.seen.len(), 10 + 2 + 3 + 3 + 2 * 2, "{:?}", pair.seen);
+    assert_eq!(pair.seen.len(), 11 + 2 + 3 + 3 + 2 * 2, "{:?}", pair.seen);
     stack.shutdown().await;
 }

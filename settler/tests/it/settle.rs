@@ -4,7 +4,7 @@ use domain::contract::order_message::OrderBatch;
 use settler::settle::{SettleError, settle_batch};
 use stack::Server;
 
-use crate::fixture::{Servers, batch, id, order};
+use crate::fixture::{Servers, batch, id, keyed, order};
 
 async fn ledger(stock: i64, epoch: i64) -> Servers {
     let servers = Servers::start(&[Server::Postgres]).await;
@@ -36,14 +36,15 @@ async fn redelivered_order_settles_once() {
 #[tokio::test]
 async fn second_order_of_a_user_is_recorded_as_rejected() {
     let servers = ledger(10, 1).await;
-    let batches = [batch(1, &[order(1, 101, 1), order(2, 101, 2)])];
+    let first = keyed(order(1, 101, 1));
+    let batches = [batch(1, &[first, order(2, 101, 2)])];
     let settled = settle_batch(&servers.pool, &batches).await.unwrap();
     assert_eq!((settled.confirmed, settled.rejected), (1, 1));
     assert_eq!(outcome(&servers, 1).await, ("confirmed".into(), None));
     assert_eq!(outcome(&servers, 2).await, ("rejected".into(), Some("already_purchased".into())));
     let told: Vec<_> =
-        settled.reports[0].effects.iter().map(|e| (e.kind.as_str(), e.order.id)).collect();
-    assert_eq!(told, [("void", id(2)), ("adopt", id(1))]);
+        settled.reports[0].effects.iter().map(|e| (e.kind.as_str(), e.order)).collect();
+    assert_eq!(told, [("void", order(2, 101, 2)), ("adopt", first)], "with its key");
     servers.assert_ledger_adds_up().await;
 }
 

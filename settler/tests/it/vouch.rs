@@ -11,7 +11,7 @@ use settler::gatekeeper::vouch::{Vouched, Voucher};
 use settler::settle::settle_batch;
 use stack::Server;
 
-use crate::fixture::{Servers, batch, id, order, product, wait_until};
+use crate::fixture::{Servers, batch, id, keyed, order, product, wait_until};
 
 /// A part of the few milliseconds that vouching takes here.
 const STAGGER: Duration = Duration::from_micros(500);
@@ -94,7 +94,8 @@ async fn a_node_that_lost_nothing_adopts_nothing_and_one_that_lost_all_gets_all(
     for (number, user) in [(1, 101), (2, 102)] {
         gate.reserve(number, user, i64::try_from(number).unwrap()).await;
     }
-    let settled = [batch(1, &[order(1, 101, 1), order(2, 102, 2)])];
+    let last = keyed(order(2, 102, 2));
+    let settled = [batch(1, &[order(1, 101, 1), last])];
     settle_batch(&gate.servers.pool, &settled).await.unwrap();
     assert_eq!(gate.adopted().await, 0, "the node remembers both");
     assert_eq!(gate.available().await, 8);
@@ -102,6 +103,7 @@ async fn a_node_that_lost_nothing_adopts_nothing_and_one_that_lost_all_gets_all(
     assert_eq!(gate.adopted().await, 2, "the node remembers nobody");
     assert_eq!(gate.available().await, 8);
     assert_eq!(gate.holder(101).await.unwrap(), format!("{}|1|1", id(1)));
+    assert_eq!(gate.holder(102).await.unwrap(), last.holder().encode(), "with its key");
     assert_eq!(gate.fields(["seq"]).await[0].as_deref(), Some("2"));
 }
 
@@ -125,13 +127,14 @@ async fn a_late_order_displaces_its_rival_exactly_once() {
     // User 101 reserved in epoch 1, the node lost it, and user 101 reserved again in epoch 2.
     gate.vouch().await;
     gate.reserve(2, 101, 1).await;
-    let late = [batch(1, &[order(1, 101, 1)])];
-    settle_batch(&gate.servers.pool, &late).await.unwrap();
+    let late = keyed(order(1, 101, 1));
+    settle_batch(&gate.servers.pool, &[batch(1, &[late])]).await.unwrap();
     let rival = [batch(2, &[order(2, 101, 1)])];
     settle_batch(&gate.servers.pool, &rival).await.unwrap();
     for _ in 0..2 {
         assert_eq!(gate.adopted().await, 0);
-        assert_eq!(gate.holder(101).await.unwrap(), format!("{}|1|1", id(1)), "the one that holds");
+        let holder = gate.holder(101).await.unwrap();
+        assert_eq!(holder, late.holder().encode(), "the one that holds, with its key");
         assert_eq!(gate.available().await, 9, "I4: one unit is held, none is reserved twice");
     }
 }

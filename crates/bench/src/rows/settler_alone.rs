@@ -88,6 +88,7 @@ fn make_orders() -> anyhow::Result<Vec<QueuedOrder>> {
             user: UserId::new(number).context("a user id")?,
             quantity: Quantity::ONE,
             seq: Seq(number),
+            key: None,
         })
     };
     (1..=ORDERS).map(order).collect()

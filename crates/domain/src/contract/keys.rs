@@ -21,7 +21,8 @@ pub fn sale(product: ProductId) -> String {
     format!("sale:{{{product}}}")
 }
 
-/// Hash of buyers: user id to `id|quantity|seq`.
+/// Hash of buyers: user id to `id|quantity|seq`, and `|key` where an idempotency key was sent;
+/// see [`crate::Holder`].
 pub fn buyers(product: ProductId) -> String {
     format!("buyers:{{{product}}}")
 }

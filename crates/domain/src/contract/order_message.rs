@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
+use crate::Holder;
+use crate::ids::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
 
 /// The version written.
 pub const VERSION: u32 = 1;
@@ -42,6 +43,15 @@ pub struct QueuedOrder {
     pub quantity: Quantity,
     /// Place in line.
     pub seq: Seq,
+    /// The idempotency key it was made under; not in the message when there is none.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl QueuedOrder {
+    /// What Redis has of it beside the user.
+    pub const fn holder(&self) -> Holder {
+        Holder { id: self.id, quantity: self.quantity, seq: self.seq, key: self.key }
+    }
 }
 
 /// Why a message can never be settled.
@@ -81,6 +91,8 @@ struct WireOrder {
     user_id: i64,
     quantity: i64,
     seq: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// Writes a message of these batches.
@@ -122,6 +134,7 @@ impl From<&QueuedOrder> for WireOrder {
             user_id: order.user.get(),
             quantity: order.quantity.units(),
             seq: order.seq.0,
+            key: order.key.map(|key| key.to_string()),
         }
     }
 }
@@ -161,8 +174,13 @@ impl TryFrom<WireOrder> for QueuedOrder {
             quantity: Quantity::new(wire.quantity)
                 .map_err(|_| PoisonError::OutOfRange("quantity"))?,
             seq: Seq(wire.seq),
+            key: wire.key.as_deref().map(parse_key).transpose()?,
         })
     }
+}
+
+fn parse_key(text: &str) -> Result<IdempotencyKey, PoisonError> {
+    IdempotencyKey::parse(text).ok_or(PoisonError::OutOfRange("key"))
 }
 
 #[cfg(test)]
@@ -180,6 +198,7 @@ mod tests {
                 user: UserId::new(12_345).unwrap(),
                 quantity: Quantity::ONE,
                 seq: Seq(42),
+                key: None,
             }],
         }
     }
@@ -187,6 +206,17 @@ mod tests {
     #[test]
     fn a_message_survives_the_round_trip() {
         assert_eq!(decode(&encode([&batch()])).unwrap(), vec![batch()]);
+    }
+
+    #[test]
+    fn a_key_travels_with_its_order_and_costs_nothing_where_there_is_none() {
+        let mut keyed = batch();
+        keyed.orders[0].key = Some(IdempotencyKey::from_hash([0, 0, 0, 0, 0, 0, 0, 255]));
+        let text = String::from_utf8(encode([&keyed])).unwrap();
+        assert!(text.contains(r#""seq":42,"key":"00000000000000ff"}"#), "{text}");
+        assert_eq!(decode(text.as_bytes()).unwrap(), vec![keyed]);
+        assert!(decode(text.replace("00ff", "00fx").as_bytes()).is_err());
+        assert!(!String::from_utf8(encode([&batch()])).unwrap().contains("key"));
     }
 
     #[test]

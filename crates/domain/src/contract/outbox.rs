@@ -1,10 +1,11 @@
 //! One entry of the stream `outbox:{P}`, as `reserve.lua` writes it.
 //!
-//! Fields: `epoch`, `at` (Redis time, ms), `orders` (`id|user|quantity|seq` joined by `;`).
+//! Fields: `epoch`, `at` (Redis time, ms), `orders` (`id|user|quantity|seq`, and `|key`
+//! where the buyer sent an idempotency key, joined by `;`).
 //! Invariant: an entry holds exactly the reservations of one call of the script.
 
 use crate::contract::order_message::{OrderBatch, QueuedOrder};
-use crate::ids::{Epoch, ProductId, Quantity, ReservationId, Seq, UserId};
+use crate::ids::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
 
 /// Reads an entry's fields; `None` when it is not one the script wrote.
 pub fn parse_entry<'a>(
@@ -37,6 +38,10 @@ fn parse_order(text: &str) -> Option<QueuedOrder> {
         user: UserId::new(parts.next()?.parse().ok()?).ok()?,
         quantity: Quantity::new(parts.next()?.parse().ok()?).ok()?,
         seq: Seq(parts.next()?.parse().ok()?),
+        key: match parts.next() {
+            Some(key) => Some(IdempotencyKey::parse(key)?),
+            None => None,
+        },
     };
     parts.next().is_none().then_some(order)
 }
@@ -49,11 +54,13 @@ mod tests {
 
     #[test]
     fn an_entry_becomes_the_batch_it_stands_for() {
-        let orders = format!("{ID}|12345|2|41;{ID}|12346|1|42");
+        let orders = format!("{ID}|12345|2|41;{ID}|12346|1|42|00000000000000ff");
         let fields = [("epoch", "3"), ("at", "1700000000000"), ("orders", orders.as_str())];
         let batch = parse_entry(ProductId::new(1).unwrap(), "5-0", fields).unwrap();
         assert_eq!((batch.epoch, batch.outbox_id.as_str()), (Epoch(3), "5-0"));
         assert_eq!((batch.orders.len(), batch.orders[1].seq), (2, Seq(42)));
+        let key = IdempotencyKey::from_hash([0, 0, 0, 0, 0, 0, 0, 255]);
+        assert_eq!((batch.orders[0].key, batch.orders[1].key), (None, Some(key)));
     }
 
     #[test]

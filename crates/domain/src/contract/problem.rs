@@ -45,6 +45,10 @@ codes! {
     SoldOut = "SOLD_OUT", 400, "Sold out";
     /// Less than asked is available.
     NotEnough = "NOT_ENOUGH", 400, "Fewer units are available than asked for";
+    /// The buyer token is missing, malformed, wrong or expired.
+    InvalidToken = "INVALID_TOKEN", 401, "A valid token is needed";
+    /// The buyer token is another user's.
+    ForeignUser = "FOREIGN_USER", 403, "The token is another user's";
     /// The WebSocket request comes from a page of another origin.
     ForeignOrigin = "FOREIGN_ORIGIN", 403, "This origin may not connect";
     /// No such product.
@@ -73,6 +77,8 @@ codes! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "The body must be application/json";
     /// A field is missing, unknown, or has a value it cannot have.
     InvalidField = "INVALID_FIELD", 422, "A field is not valid";
+    /// The idempotency key was sent before with another payload.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422, "The key was used for another request";
     /// The resource speaks WebSocket only.
     UpgradeRequired = "UPGRADE_REQUIRED", 426, "This resource speaks WebSocket, version 13";
     /// Nothing was reserved; try again.

@@ -11,8 +11,10 @@ mod crowd;
 mod dockerfile;
 mod documents;
 mod faults;
+mod idempotency;
 mod machine;
 mod monitoring;
+mod openapi;
 mod page;
 mod reconcile;
 mod runbook;
@@ -21,5 +23,6 @@ mod servers;
 mod sold_out;
 #[cfg(feature = "tls")]
 mod tls;
+mod token;
 mod trace;
 mod wait;

@@ -6,7 +6,7 @@ use crate::buyer::{Ledger, buy, get};
 use crate::wait::wait_until;
 
 /// Calls of `reserve.lua` the edge made so far.
-async fn calls(stack: &Stack) -> u64 {
+pub(crate) async fn calls(stack: &Stack) -> u64 {
     let metrics = get(&stack.url("edge-1").unwrap(), "/metrics").await.unwrap();
     let text = metrics.body.as_str().unwrap().to_owned();
     let line = text
