@@ -12,7 +12,7 @@ mod order;
 mod reservation;
 mod sale;
 
-pub use ids::{Epoch, IdError, ProductId, Quantity, ReservationId, Rev, Seq, UserId};
+pub use ids::{AdjustmentId, Epoch, IdError, ProductId, Quantity, ReservationId, Rev, Seq, UserId};
 pub use order::{OrderStatus, RejectReason};
 
 pub use reservation::{BatchCode, Holder, RequestCode, Reserved};

@@ -3,6 +3,8 @@
 //! Invariant: nothing else in the programs reads the environment, and no secret has a default or
 //! is shown in help.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -72,6 +74,24 @@ pub fn parse_ms(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A secret from its own setting, or from a file, where a newline at the end does not count; `None`
+/// when neither is set.
+///
+/// # Errors
+/// When the file cannot be read; the error names it.
+pub fn read_secret(value: Option<&str>, file: Option<&Path>) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = file else { return Ok(value.map(|text| text.as_bytes().to_vec())) };
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let mut bytes = std::fs::read(file).map_err(named)?;
+    for end in [b'\n', b'\r'] {
+        if bytes.last() == Some(&end) {
+            bytes.pop();
+        }
+    }
+    Ok(Some(bytes))
+}
+
 /// The folder that arms kill points; see [`crate::kill_point`].
 #[cfg(feature = "kill-points")]
 pub(crate) fn kill_points_folder() -> Option<std::path::PathBuf> {
@@ -91,6 +111,22 @@ mod tests {
             assert_eq!(parse_url(url).as_deref(), Ok(url));
         }
         assert!(parse_url("postgresql://h/d?sslmode=verify-ca").is_err());
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_without_the_newline() {
+        let file = std::env::temp_dir().join(format!("secret-{}", std::process::id()));
+        for (text, secret) in
+            [("key", "key"), ("key\n", "key"), ("key\r\n", "key"), ("k\n\n", "k\n")]
+        {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(read_secret(None, Some(&file)).unwrap().unwrap(), secret.as_bytes());
+        }
+        std::fs::remove_file(&file).unwrap();
+        let error = read_secret(Some("key"), Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("secret-"), "{error}");
+        assert_eq!(read_secret(Some("key"), None).unwrap().unwrap(), b"key");
+        assert_eq!(read_secret(None, None).unwrap(), None);
     }
 
     #[test]

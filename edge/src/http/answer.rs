@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use domain::contract::problem::{self, Code, Problem};
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 /// Every answer of the edge.
@@ -52,6 +54,13 @@ pub fn refuse_raw(code: Code, body: Bytes) -> Answer {
     response
 }
 
+/// 401, naming the scheme (RFC 6750).
+pub fn refuse_token(why: &str) -> Answer {
+    let mut response = refuse_because(Code::InvalidToken, why);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
 /// 405, naming what the resource takes.
 pub fn refuse_method(allow: &'static str) -> Answer {
     let mut response = refuse(Code::MethodNotAllowed);
@@ -70,6 +79,7 @@ mod tests {
         assert_eq!(answer.headers()[RETRY_AFTER], "1");
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         assert!(refuse(Code::SoldOut).headers().get(RETRY_AFTER).is_none());
+        assert_eq!(refuse_token("no").headers()[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(refuse_method("POST").headers()[ALLOW], "POST");
     }
 }

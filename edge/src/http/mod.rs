@@ -3,7 +3,9 @@
 //! Owns paths, methods, statuses and words; names no store. Leaves bytes on the wire to `server`.
 //! Invariant: every request gets an answer in the shape the API promises, whatever it asks for.
 
+pub mod admin;
 pub mod answer;
+pub mod body;
 pub mod buy;
 pub mod checks;
 mod reads;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
+use admin::Admin;
 use answer::{Answer, refuse, refuse_because, refuse_method};
 use trace::Tracer;
 
@@ -36,6 +39,8 @@ pub struct Context {
     pub reserver: Reserver,
     /// Stock, products, orders.
     pub feed: Feed,
+    /// What operators may do; `None` when no token is configured.
+    pub admin: Option<Admin>,
     /// What is counted.
     pub metrics: Metrics,
     /// Every metric, for `/metrics`.
@@ -66,6 +71,9 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
     }
     let get = request.method() == Method::GET;
     let path = request.uri().path();
+    if admin::owns(path) {
+        return admin::respond(context, request).await;
+    }
     match path {
         "/api/buy" if request.method() == Method::POST => buy::buy(&context, request).await,
         "/api/buy" => refuse_method("POST"),

@@ -6,6 +6,7 @@
 pub mod compare;
 mod gates;
 pub mod leader;
+mod marks;
 pub mod node;
 pub mod sales;
 pub mod vouch;
@@ -22,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use books::effects::{Effects, EffectsError};
+use books::office::Office;
+use books::updates::SaleUpdates;
 use compare::{Step, catch_up, compare_all};
 use gates::Gates;
 use leader::Leadership;
+use marks::Marks;
 use node::Node;
 use sales::Sale;
 use service::postgres::DatabaseError;
@@ -58,6 +62,8 @@ pub struct Gatekeeper {
     pub leadership: Leadership,
     /// The effects log.
     pub effects: Arc<Effects>,
+    /// Brings adjustments to their end whose edge died.
+    pub office: Office,
     /// What is counted.
     pub metrics: Metrics,
     /// Set while Redis answers.
@@ -83,6 +89,8 @@ impl Gatekeeper {
     /// Compares and acts until `stop`.
     pub async fn run(mut self, leading: watch::Sender<Leading>, stop: CancellationToken) {
         let voucher = Voucher::new(self.redis.clone());
+        let updates = SaleUpdates::new(self.redis.clone());
+        let mut marks = Marks::new(self.redis.clone(), self.office.clone());
         let mut gates = Gates::new(self.metrics.clone(), self.gate_ready.clone());
         let mut trouble = None;
         let mut ticks = tokio::time::interval(PERIOD);
@@ -93,7 +101,10 @@ impl Gatekeeper {
                 () = stop.cancelled() => return,
             }
             let leads = self.leadership.check().await;
-            let round = self.round(leads, &voucher, &leading, &mut gates).await;
+            let round = self.round(leads, (&voucher, &updates), &leading, &mut gates).await;
+            if let (Ok(products), true) = (&round, leads) {
+                marks.look(products).await;
+            }
             if matches!(round, Err(RoundError::Redis(_) | RoundError::Node(_))) {
                 gates.close_all(Instant::now());
             }
@@ -118,10 +129,10 @@ impl Gatekeeper {
     async fn round(
         &self,
         leads: bool,
-        voucher: &Voucher,
+        means: (&Voucher, &SaleUpdates),
         leading: &watch::Sender<Leading>,
         gates: &mut Gates,
-    ) -> Result<(), RoundError> {
+    ) -> Result<Arc<[ProductId]>, RoundError> {
         let info = node::read_info(&self.redis).await;
         self.redis_ready.set(info.is_ok());
         let node = node::judge_info(&info?)?;
@@ -134,7 +145,10 @@ impl Gatekeeper {
         let is_open = |step: &Step| !matches!(step, Step::Vouch { .. });
         let open = sales.iter().zip(&steps).map(|(sale, step)| (sale.product, is_open(step)));
         gates.note(open, Instant::now());
-        if leads { self.act(&sales, &steps, &node, voucher).await } else { Ok(()) }
+        if leads {
+            self.act(&sales, &steps, &node, means).await?;
+        }
+        Ok(leading.borrow().products.clone())
     }
 
     async fn act(
@@ -142,7 +156,7 @@ impl Gatekeeper {
         sales: &[Sale],
         steps: &[Step],
         node: &Node,
-        voucher: &Voucher,
+        (voucher, updates): (&Voucher, &SaleUpdates),
     ) -> Result<(), RoundError> {
         let lost =
             |(sale, step): (&Sale, &Step)| *step == Step::Vouch { blank: true } && sale.epoch.0 > 0;
@@ -153,6 +167,8 @@ impl Gatekeeper {
         for (sale, step) in sales.iter().zip(steps) {
             match step {
                 Step::Nothing => {}
+                // Closed meanwhile: the next look finds it so.
+                Step::Update => drop(updates.tell(&sale.settings()).await?),
                 Step::Tell { applied } => self.tell(sale, *applied).await?,
                 Step::Vouch { .. } => self.vouch(sale, node, voucher).await?,
             }

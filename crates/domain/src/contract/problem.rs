@@ -45,6 +45,10 @@ codes! {
     SoldOut = "SOLD_OUT", 400, "Sold out";
     /// Less than asked is available.
     NotEnough = "NOT_ENOUGH", 400, "Fewer units are available than asked for";
+    /// The bearer token is missing or not valid.
+    InvalidToken = "INVALID_TOKEN", 401, "The bearer token is missing or not valid";
+    /// The sale is not one that may be reset.
+    ResetNotAllowed = "RESET_NOT_ALLOWED", 403, "This sale may not be reset";
     /// The WebSocket request comes from a page of another origin.
     ForeignOrigin = "FOREIGN_ORIGIN", 403, "This origin may not connect";
     /// No such product.
@@ -65,6 +69,12 @@ codes! {
     SalePaused = "SALE_PAUSED", 409, "The sale is paused";
     /// The sale is over.
     SaleEnded = "SALE_ENDED", 409, "The sale has ended";
+    /// A product of this number exists.
+    ProductExists = "PRODUCT_EXISTS", 409, "A product of this number exists";
+    /// Fewer units are free than are to be taken out.
+    NotEnoughFree = "NOT_ENOUGH_FREE", 409, "Fewer units are free than are to be taken out";
+    /// Orders of the sale are still on their way.
+    SaleBusy = "SALE_BUSY", 409, "Orders of this sale are still on their way";
     /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, "The body is too large";
     /// The URI is too long.
@@ -73,6 +83,8 @@ codes! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "The body must be application/json";
     /// A field is missing, unknown, or has a value it cannot have.
     InvalidField = "INVALID_FIELD", 422, "A field is not valid";
+    /// The key was used for another request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422, "This key was used for another request";
     /// The resource speaks WebSocket only.
     UpgradeRequired = "UPGRADE_REQUIRED", 426, "This resource speaks WebSocket, version 13";
     /// Nothing was reserved; try again.
