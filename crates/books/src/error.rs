@@ -3,6 +3,7 @@
 //! Invariant: after [`BooksError::Refused`] and [`BooksError::Unavailable`] nothing was changed.
 
 use deadpool_postgres::PoolError;
+use domain::contract::problem::Code;
 use domain::contract::strict::BodyError;
 use service::postgres::DatabaseError;
 use service::redis_reply::RedisStepError;
@@ -48,6 +49,41 @@ pub enum Refusal {
     /// A field does not go with what is stored.
     #[error(transparent)]
     Field(BodyError),
+}
+
+impl BooksError {
+    /// What a program is told.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Unavailable(_) => Code::Unavailable,
+            Self::OutcomeUnknown(_) => Code::OutcomeUnknown,
+        }
+    }
+}
+
+impl Refusal {
+    /// What a program is told.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::UnknownProduct => Code::UnknownProduct,
+            Self::ProductExists => Code::ProductExists,
+            Self::SaleEnded => Code::SaleEnded,
+            Self::SaleBusy => Code::SaleBusy,
+            Self::KeyReused => Code::IdempotencyKeyReused,
+            Self::NotEnoughFree { .. } => Code::NotEnoughFree,
+            Self::Field(BodyError::InvalidJson(_)) => Code::InvalidJson,
+            Self::Field(BodyError::InvalidField { .. }) => Code::InvalidField,
+        }
+    }
+
+    /// Units that could be taken out, where that is the reason.
+    pub const fn available(&self) -> Option<i64> {
+        match self {
+            Self::NotEnoughFree { available } => Some(*available),
+            _ => None,
+        }
+    }
 }
 
 impl From<DatabaseError> for BooksError {

@@ -84,19 +84,7 @@ pub(super) fn refused(error: &BooksError) -> Answer {
 }
 
 fn refuse_as(refusal: &Refusal) -> Answer {
-    let code = match refusal {
-        Refusal::UnknownProduct => Code::UnknownProduct,
-        Refusal::ProductExists => Code::ProductExists,
-        Refusal::SaleEnded => Code::SaleEnded,
-        Refusal::SaleBusy => Code::SaleBusy,
-        Refusal::KeyReused => Code::IdempotencyKeyReused,
-        Refusal::NotEnoughFree { .. } => Code::NotEnoughFree,
-        Refusal::Field(_) => Code::InvalidField,
-    };
-    let available = match refusal {
-        Refusal::NotEnoughFree { available } => Some(*available),
-        _ => None,
-    };
-    let detail = refusal.to_string();
+    let (code, detail) = (refusal.code(), refusal.to_string());
+    let available = refusal.available();
     refuse_with(code, &Problem { detail: Some(&detail), available, ..Problem::new(code) })
 }
