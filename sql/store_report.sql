@@ -2,4 +2,4 @@
 -- Params: $1 text report
 INSERT INTO reconcile_report (report)
 VALUES ($1::text)
-ON CONFLICT (only) DO UPDATE SET report = excluded.report, checked_at = now()
+ON CONFLICT (one) DO UPDATE SET report = excluded.report, checked_at = now()

@@ -1,7 +1,7 @@
 //! The preflight of a sale: everything it needs, looked at once, before it opens.
 //!
-//! Owns what is looked at and what counts as fit. It changes nothing, but that looking at the broker
-//! declares a queue that is missing. Invariant: what cannot be looked at is not fit.
+//! Owns what is looked at and what counts as fit. It changes nothing, but that looking at the
+//! broker declares a queue that is missing. Invariant: what cannot be looked at is not fit.
 
 use books::cut::Cuts;
 use books::records::{self, SaleRecord};

@@ -54,7 +54,7 @@ CREATE INDEX orders_arrival_void ON orders (product_id, epoch, seq)
 
 -- The leading settler's last look at the books.
 CREATE TABLE reconcile_report (
-    only       boolean     PRIMARY KEY DEFAULT true CHECK (only),
+    one        boolean     PRIMARY KEY DEFAULT true CHECK (one),
     report     text        NOT NULL,
     checked_at timestamptz NOT NULL DEFAULT now()
 );

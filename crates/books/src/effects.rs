@@ -1,7 +1,8 @@
 //! The effects log towards Redis: everything PostgreSQL must tell it, in order, exactly once.
 //!
-//! Owns `report_stock.lua` and what is read of the table `effects`; `effect_rows` writes it. Redis remembers the number of the last
-//! effect it applied; a Redis that lost its tail took that number back with it, so the log replays.
+//! Owns `report_stock.lua` and what is read of the table `effects`; `effect_rows` writes it.
+//! Redis remembers the number of the last effect it applied; a Redis that lost its tail took that
+//! number back with it, so the log replays.
 //! Invariant: an effect is applied only when it is the next in line.
 
 use deadpool_postgres::GenericClient;

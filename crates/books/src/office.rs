@@ -1,4 +1,4 @@
-//! The operators' office: everything an operator can do to a sale, for the API and the command line.
+//! The operators' office: everything an operator can do to a sale, for API and command line.
 //!
 //! Owns the course of each change: PostgreSQL first, then Redis is told at once, as far as it can
 //! be. What fails there the gatekeeper makes up for within a tenth of a second.

@@ -1,7 +1,7 @@
 //! What an operator may change of a sale, and when: pure decisions.
 //!
-//! Leaves the statements to `records`. Invariant: nothing of a sale that was closed for good changes,
-//! and a window never ends before it begins.
+//! Leaves the statements to `records`. Invariant: nothing of a sale that was closed for good
+//! changes, and a window never ends before it begins.
 
 use domain::contract::admin::{ChangeSale, CreateProduct};
 use domain::contract::strict::BodyError;

@@ -63,8 +63,8 @@ const REFUSED: [(&str, &str, &str, u16, &str); 30] = [
     ("GET", "/orders?product_id=1&status=queued", "", 422, "INVALID_FIELD"),
 ];
 
-const STATE: &str = "SELECT md5(string_agg(p::text, ' ')) FROM (SELECT id, name, price_minor, stock, \
-     total, buyer_limit, hold_seconds, state, opens_at, closes_at, sale_version, effect_seq \
+const STATE: &str = "SELECT md5(string_agg(p::text, ' ')) FROM (SELECT id, name, price_minor, \
+     stock, total, buyer_limit, hold_seconds, state, opens_at, closes_at, sale_version, effect_seq \
      FROM products ORDER BY id) AS p";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
