@@ -1,8 +1,10 @@
 //! Adjustments against a real PostgreSQL and Redis that forgets, restarts and answers late.
 
+use books::effects::Effects;
 use books::error::{BooksError, Refusal};
 use books::marks::{Marked, UnitMarks};
 use books::office::Office;
+use books::updates::SaleUpdates;
 use domain::AdjustmentId;
 use domain::contract::admin::AdjustStock;
 use domain::contract::keys;
@@ -23,7 +25,8 @@ struct Shop {
     office: Office,
     marks: UnitMarks,
     voucher: Voucher,
-    effects: books::effects::Effects,
+    effects: Effects,
+    updates: SaleUpdates,
 }
 
 impl Shop {
@@ -36,7 +39,8 @@ impl Shop {
             office: Office::new(servers.pool.clone(), redis.clone()),
             marks: UnitMarks::new(redis.clone()),
             voucher: Voucher::new(redis.clone()),
-            effects: books::effects::Effects::new(redis.clone()),
+            effects: Effects::new(redis.clone()),
+            updates: SaleUpdates::new(redis.clone()),
             servers,
             redis,
         };
@@ -97,9 +101,14 @@ impl Shop {
         let client = self.servers.pool.get().await.unwrap();
         let node = judge_info(&read_info(&self.redis).await.unwrap()).unwrap();
         let sales = list_sales(&client).await.unwrap();
-        for step in compare_all(&self.redis, &sales, &node).await.unwrap() {
-            if let Step::Tell { applied } = step {
-                catch_up(&self.effects, &client, &sales[0], applied).await.unwrap();
+        loop {
+            match compare_all(&self.redis, &sales, &node).await.unwrap()[0] {
+                Step::Nothing => return,
+                Step::Update => assert!(self.updates.tell(&sales[0].settings()).await.unwrap()),
+                Step::Tell { applied } => {
+                    catch_up(&self.effects, &client, &sales[0], applied).await.unwrap();
+                }
+                Step::Vouch { .. } => panic!("somebody closed the gate"),
             }
         }
     }

@@ -25,7 +25,7 @@ fn ms(text: &Value) -> i64 {
     rfc3339::parse(text.as_str().unwrap_or_default()).unwrap_or_else(|| panic!("{text}"))
 }
 
-/// The next frame of product 2 in this state, and those passed over may be in `meanwhile`.
+/// The next frame of product 2 in this state.
 async fn state<S>(socket: &mut S, wanted: &str) -> Value
 where
     S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
@@ -68,7 +68,13 @@ async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     assert_eq!(ms(&frame["opens_at"]), opens_at, "a client can count down");
     assert!(ms(&frame["server_time"]) < opens_at);
     wait_until("every edge lists it", || async {
-        get(http, "/api/products/2").await.unwrap().status == 200
+        for edge in ["edge-1", "edge-2", "edge-3"] {
+            let listed = get(&stack.url(edge).unwrap(), "/api/products/2").await.unwrap();
+            if listed.status != 200 {
+                return false;
+            }
+        }
+        true
     })
     .await;
     assert_eq!(code(http, 1).await, "SALE_NOT_STARTED");

@@ -1,7 +1,7 @@
 //! Every endpoint, and everything that is refused: the right problem, and nothing changed.
 
 use serde_json::json;
-use stack::StackOptions;
+use stack::{Stack, StackOptions};
 
 use super::{Ask, adjust, post, shop};
 use crate::buyer::{Ledger, buy, get};
@@ -138,39 +138,8 @@ async fn every_endpoint_does_what_it_says() {
     }
     wait_until("all is settled", || async { ledger.orders().await.len() == 5 }).await;
 
-    let mut path = "/orders?product_id=1&status=confirmed&limit=2".to_owned();
-    let (mut users, mut pages) = (Vec::new(), 0);
-    loop {
-        let page = Ask::new("GET", &path, "").send(http).await.unwrap();
-        assert_eq!(page.status, 200, "{page:?}");
-        let orders = page.body["orders"].as_array().unwrap();
-        users.extend(orders.iter().map(|order| order["user_id"].as_i64().unwrap()));
-        pages += 1;
-        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
-        path = format!("/orders?product_id=1&status=confirmed&limit=2&cursor={cursor}");
-    }
-    assert_eq!((users.as_slice(), pages), (&[1, 2, 3, 4, 5][..], 3), "in order of arrival");
-    let none = Ask::new("GET", "/orders?product_id=1&status=rejected", "").send(http).await;
-    assert_eq!(none.unwrap().body, json!({ "orders": [], "next_cursor": null }));
-
-    wait_until("a look at the books is kept", || async {
-        let report = Ask::new("GET", "/reconcile", "").send(http).await.unwrap();
-        report.status == 200 && report.body["products"][0]["stock"] == 0
-    })
-    .await;
-    // F26: somebody edits the row by hand, so that I1 and I4 still hold.
-    ledger.execute("UPDATE products SET total = total + 4, stock = stock + 4").await;
-    let client = redis::Client::open(stack.redis_url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-    redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
-    wait_until("the hand edit is reported", || async {
-        let report = Ask::new("GET", "/reconcile", "").send(http).await.unwrap();
-        let finding = &report.body["products"][0]["findings"][0];
-        finding["invariant"] == "I1" && finding["amount"] == 4
-    })
-    .await;
-    ledger.execute("UPDATE products SET total = total - 4, stock = stock - 4").await;
-    redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
+    orders_come_in_pages(http).await;
+    a_hand_edit_is_reported(&stack, &ledger).await;
 
     let reset = post(http, "/products/1/reset").await;
     let told = (reset.status.as_u16(), &reset.body["stock"], &reset.body["state"]);
@@ -194,4 +163,44 @@ async fn every_endpoint_does_what_it_says() {
     wait_until("the order is settled", || async { ledger.orders().await.len() == 1 }).await;
     ledger.assert_adds_up().await;
     stack.shutdown().await;
+}
+
+async fn orders_come_in_pages(http: &str) {
+    let mut path = "/orders?product_id=1&status=confirmed&limit=2".to_owned();
+    let (mut users, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = Ask::new("GET", &path, "").send(http).await.unwrap();
+        assert_eq!(page.status, 200, "{page:?}");
+        let orders = page.body["orders"].as_array().unwrap();
+        users.extend(orders.iter().map(|order| order["user_id"].as_i64().unwrap()));
+        pages += 1;
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        path = format!("/orders?product_id=1&status=confirmed&limit=2&cursor={cursor}");
+    }
+    assert_eq!((users.as_slice(), pages), (&[1, 2, 3, 4, 5][..], 3), "in order of arrival");
+    let none = Ask::new("GET", "/orders?product_id=1&status=rejected", "").send(http).await;
+    assert_eq!(none.unwrap().body, json!({ "orders": [], "next_cursor": null }));
+}
+
+/// F26: somebody edits the row by hand, so that stock and orders still add up.
+async fn a_hand_edit_is_reported(stack: &Stack, ledger: &Ledger) {
+    let http = stack.http();
+    wait_until("a look at the books is kept", || async {
+        let report = Ask::new("GET", "/reconcile", "").send(http).await.unwrap();
+        report.status == 200 && report.body["products"][0]["stock"] == 0
+    })
+    .await;
+    // Redis is loaded from the edited row, so I4 holds, too.
+    ledger.execute("UPDATE products SET total = total + 4, stock = stock + 4").await;
+    let client = redis::Client::open(stack.redis_url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
+    wait_until("the hand edit is reported", || async {
+        let report = Ask::new("GET", "/reconcile", "").send(http).await.unwrap();
+        let finding = &report.body["products"][0]["findings"][0];
+        finding["invariant"] == "I1" && finding["amount"] == 4
+    })
+    .await;
+    ledger.execute("UPDATE products SET total = total - 4, stock = stock - 4").await;
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
 }
