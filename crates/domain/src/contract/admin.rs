@@ -129,13 +129,13 @@ impl CreateProduct {
         let [product, name, price, currency, stock, limit, hold, opens_at, closes_at] =
             strict::read(body, &names)?;
         Ok(Self {
-            product: number_or("product_id", product, None, |n| product_id(n).map(Some))?,
+            product: number_or("product_id", product.as_ref(), None, |n| product_id(n).map(Some))?,
             name: words("name", name, name_text)?,
-            price_minor: number("price_minor", price, price_minor)?,
+            price_minor: number("price_minor", price.as_ref(), price_minor)?,
             currency: words("currency", currency, currency_code)?,
-            stock: number("stock", stock, units)?,
-            limit: number_or("limit", limit, 1, buyer_limit)?,
-            hold_seconds: number_or("hold_seconds", hold, 0, hold_seconds)?,
+            stock: number("stock", stock.as_ref(), units)?,
+            limit: number_or("limit", limit.as_ref(), 1, buyer_limit)?,
+            hold_seconds: number_or("hold_seconds", hold.as_ref(), 0, hold_seconds)?,
             opens_at_ms: time("opens_at", opens_at)?.flatten(),
             closes_at_ms: time("closes_at", closes_at)?.flatten(),
         })
@@ -150,15 +150,18 @@ impl ChangeSale {
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let names = ["name", "price_minor", "limit", "hold_seconds", "opens_at", "closes_at"];
         let [name, price, limit, hold, opens_at, closes_at] = strict::read(body, &names)?;
-        let absent_or = |present: bool| present.then_some(());
         let read = Self {
-            name: match absent_or(name.is_some()) {
-                Some(()) => Some(words("name", name, name_text)?),
+            name: match name {
+                Some(name) => Some(words("name", Some(name), name_text)?),
                 None => None,
             },
-            price_minor: number_or("price_minor", price, None, |n| price_minor(n).map(Some))?,
-            limit: number_or("limit", limit, None, |n| buyer_limit(n).map(Some))?,
-            hold_seconds: number_or("hold_seconds", hold, None, |n| hold_seconds(n).map(Some))?,
+            price_minor: number_or("price_minor", price.as_ref(), None, |n| {
+                price_minor(n).map(Some)
+            })?,
+            limit: number_or("limit", limit.as_ref(), None, |n| buyer_limit(n).map(Some))?,
+            hold_seconds: number_or("hold_seconds", hold.as_ref(), None, |n| {
+                hold_seconds(n).map(Some)
+            })?,
             opens_at_ms: time("opens_at", opens_at)?,
             closes_at_ms: time("closes_at", closes_at)?,
         };
@@ -180,7 +183,7 @@ impl AdjustStock {
         let key = key.ok_or_else(|| BodyError::field(field, "is missing"))?;
         let key = String::from_utf8_lossy(key);
         Ok(Self {
-            delta: number("delta", delta, unit_change)?,
+            delta: number("delta", delta.as_ref(), unit_change)?,
             reason: words("reason", reason, name_text)?,
             key: idempotency_key(&key).map_err(|problem| BodyError::field(field, problem))?,
         })
@@ -234,7 +237,7 @@ impl ListOrders {
 
 fn number<T>(
     field: &str,
-    value: Option<Value>,
+    value: Option<&Value>,
     read: impl Fn(i64) -> Result<T, String>,
 ) -> Result<T, BodyError> {
     let number = strict::integer(field, value)?;
@@ -243,7 +246,7 @@ fn number<T>(
 
 fn number_or<T>(
     field: &str,
-    value: Option<Value>,
+    value: Option<&Value>,
     absent: T,
     read: impl Fn(i64) -> Result<T, String>,
 ) -> Result<T, BodyError> {

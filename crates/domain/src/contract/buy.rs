@@ -26,11 +26,11 @@ impl BuyRequest {
     /// See [`BodyError`].
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let [user, product, quantity] = strict::read(body, &["user_id", "product_id", "quantity"])?;
-        let user = id("user_id", user, UserId::new)?;
-        let product = id("product_id", product, ProductId::new)?;
+        let user = id("user_id", user.as_ref(), UserId::new)?;
+        let product = id("product_id", product.as_ref(), ProductId::new)?;
         let quantity = match quantity {
             None => Quantity::ONE,
-            value => id("quantity", value, Quantity::new)?,
+            Some(value) => id("quantity", Some(&value), Quantity::new)?,
         };
         Ok(Self { user, product, quantity })
     }
@@ -38,7 +38,7 @@ impl BuyRequest {
 
 fn id<T>(
     field: &str,
-    value: Option<Value>,
+    value: Option<&Value>,
     parse: fn(i64) -> Result<T, crate::ids::IdError>,
 ) -> Result<T, BodyError> {
     let number = strict::integer(field, value)?;

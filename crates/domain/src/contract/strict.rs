@@ -71,9 +71,9 @@ pub fn read<const N: usize>(
 ///
 /// # Errors
 /// See [`BodyError`].
-pub fn integer(field: &str, value: Option<Value>) -> Result<i64, BodyError> {
+pub fn integer(field: &str, value: Option<&Value>) -> Result<i64, BodyError> {
     match value {
-        Some(Value::Integer(number)) => Ok(number),
+        Some(Value::Integer(number)) => Ok(*number),
         Some(_) => Err(BodyError::field(field, "must be a whole number")),
         None => Err(BodyError::field(field, "is missing")),
     }
@@ -240,7 +240,7 @@ mod tests {
         for bad in ["", "[]", "null", r#"{"a":1,"a":1}"#, r#"{"a":1} x"#, r#"{"a":1e999}"#] {
             assert!(matches!(error(bad), BodyError::InvalidJson(_)), "{bad}");
         }
-        let missing = integer("a", read(b"{}", &["a"]).unwrap()[0].clone()).unwrap_err();
+        let missing = integer("a", read(b"{}", &["a"]).unwrap()[0].as_ref()).unwrap_err();
         assert_eq!(missing, BodyError::field("a", "is missing"));
     }
 }

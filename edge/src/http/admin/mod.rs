@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 use super::Context;
 use super::answer::{Answer, refuse, refuse_because, refuse_method, refuse_token};
 use super::body::{read_body, refuse_body};
-use super::checks::check_json;
+use super::checks::{Refusal, check_json};
 use books::sales::SaleChange;
 use route::{Route, find_route};
 
@@ -142,11 +142,12 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Answer> {
         Route::Reconcile => return Ok(Asked::Report),
         _ => {}
     }
-    let key = idempotency_key(request.headers())?;
+    let refuse_head = |(code, why): Refusal| refuse_because(code, why);
+    let key = idempotency_key(request.headers()).map_err(refuse_head)?;
     let json = check_json(request.headers());
     let body = read_body(request).await.map_err(refuse)?;
     if route.takes_body() || !body.is_empty() {
-        json.map_err(|(code, why)| refuse_because(code, why))?;
+        json.map_err(refuse_head)?;
     }
     let asked = match route {
         Route::Products => CreateProduct::parse(&body).map(Asked::Create),
@@ -169,11 +170,11 @@ fn check_empty(body: &[u8]) -> Result<(), BodyError> {
     if body.is_empty() { Ok(()) } else { strict::read::<0>(body, &[]).map(|_| ()) }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Answer> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
     let mut keys = headers.get_all("idempotency-key").iter();
     let key = keys.next().map(|key| key.as_bytes().to_vec());
     match keys.next() {
-        Some(_) => Err(refuse_because(Code::BadRequest, "there are two Idempotency-Key headers")),
+        Some(_) => Err((Code::BadRequest, "there are two Idempotency-Key headers")),
         None => Ok(key),
     }
 }

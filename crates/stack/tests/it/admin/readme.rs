@@ -20,7 +20,7 @@ fn examples(readme: &str, heading: &str) -> Vec<(String, String)> {
         for line in lines.by_ref() {
             command.push_str(line);
             command.push('\n');
-            if !line.ends_with('\\') && command.matches('\'').count() % 2 == 0 {
+            if !line.ends_with('\\') && command.matches('\'').count().is_multiple_of(2) {
                 break;
             }
         }
