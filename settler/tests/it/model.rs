@@ -9,10 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::contract::keys;
 use domain::model::{
-    Asked, Begun, Decision, Effect, EffectKind, Loaded, Mark, Model, Opened, Opening, Settings,
-    Vouch,
+    Asked, Begun, Decision, Effect, EffectKind, Loaded, Mark, Model, Opened, Opening, Vouch,
 };
-use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, SaleWindow, Seq, StoredState};
+use domain::{Epoch, Holder, Quantity, RequestCode, ReservationId, Seq};
 use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};

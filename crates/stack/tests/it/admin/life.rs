@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use domain::contract::rfc3339;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use stack::StackOptions;
+use stack::{Stack, StackOptions};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Ask, post, shop};
@@ -49,6 +49,20 @@ async fn code(http: &str, user: i64) -> String {
     if answer.status == 202 { "ACCEPTED".to_owned() } else { answer.text("code").to_owned() }
 }
 
+/// Edges read what is on sale once a second.
+async fn listed_everywhere(stack: &Stack) {
+    wait_until("every edge lists it", || async {
+        for edge in ["edge-1", "edge-2", "edge-3"] {
+            let listed = get(&stack.url(edge).unwrap(), "/api/products/2").await.unwrap();
+            if listed.status != 200 {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     let stack = shop(StackOptions { stock: 1, ..StackOptions::default() }, &[]).await;
@@ -67,16 +81,7 @@ async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     let frame = state(&mut socket, "scheduled").await;
     assert_eq!(ms(&frame["opens_at"]), opens_at, "a client can count down");
     assert!(ms(&frame["server_time"]) < opens_at);
-    wait_until("every edge lists it", || async {
-        for edge in ["edge-1", "edge-2", "edge-3"] {
-            let listed = get(&stack.url(edge).unwrap(), "/api/products/2").await.unwrap();
-            if listed.status != 200 {
-                return false;
-            }
-        }
-        true
-    })
-    .await;
+    listed_everywhere(&stack).await;
     assert_eq!(code(http, 1).await, "SALE_NOT_STARTED");
 
     let frame = state(&mut socket, "open").await;
