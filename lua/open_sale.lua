@@ -23,7 +23,8 @@ local f = redis.call('HMGET', sale, 'claim', 'seq', 'available', 'withdrawing')
 if f[1] ~= epoch then return OUTRUN end
 local own = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 if own ~= replid or not f[2] then return RESTARTED end
-local seq, available = math.max(tonumber(f[2]), tonumber(adopted_seq)), tonumber(f[3])
+local seq = math.max(tonumber(f[2]), tonumber(adopted_seq))
+local available = tonumber(f[3])
 
 if gone ~= '' and f[4] and string.sub(f[4], 1, #gone) == gone then
   available = available + tonumber(string.match(f[4], '|(%d+)$'))
