@@ -4,8 +4,9 @@
 -- KEYS: 1 sale:{P} hash · 2 buyers:{P} hash
 -- ARGV: 1 claimed epoch while a node is being vouched for, else 0 · 2 feed channel ·
 --   3 product id · 4 stock version · 5 stock · 6 settled orders, JSON [["id","status"],…] ·
---   then six an effect: n, kind (adopt or void), user id, quantity, reservation id, `seq` or
---   `seq|key`, as the end of a holder's text
+--   then six an effect: n, kind, user id, quantity, id, end. Of an order (adopt, void) the id is the
+--   reservation's, the end `seq` or `seq|key` as in a holder's text; of units (add, withdraw) the
+--   id is the adjustment's, without user and end
 -- Returns: { code, applied }; applied is 0 when CLOSED
 --   0 REPORTED  effects up to `applied` are in; an effect that was not next in line is ignored
 --   1 CLOSED    nothing was done: the sale is not vouched for, or a later epoch was claimed
@@ -17,7 +18,7 @@ local REPORTED = 0
 local CLOSED = 1
 
 local f = redis.call('HMGET', sale, 'vouch', 'claim', 'applied', 'available', 'version', 'stock',
-  'rev', 'epoch', 'state', 'opens_at', 'closes_at')
+  'rev', 'epoch', 'state', 'opens_at', 'closes_at', 'withdrawing')
 if claim == '0' then
   local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   if not f[1] or f[1] ~= replid then return { CLOSED, 0 } end
@@ -25,17 +26,24 @@ elseif f[2] ~= claim then
   return { CLOSED, 0 }
 end
 
-local applied, available = tonumber(f[3]), tonumber(f[4])
+local applied, available, mark = tonumber(f[3]), tonumber(f[4]), f[12]
 for i = FIRST, #ARGV, STRIDE do
   if tonumber(ARGV[i]) == applied + 1 then
     local kind, user, quantity, id = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
-    local holder = redis.call('HGET', buyers, user)
+    local is_order = kind == 'void' or kind == 'adopt'
+    local holder = is_order and redis.call('HGET', buyers, user)
     if kind == 'void' and holder and string.sub(holder, 1, #id) == id then
       redis.call('HDEL', buyers, user)
       available = available + quantity
     elseif kind == 'adopt' and not holder then
       redis.call('HSET', buyers, user, id .. '|' .. ARGV[i + 3] .. '|' .. ARGV[i + 5])
       available = available - quantity
+    elseif kind == 'add' then available = available + quantity
+    elseif kind == 'withdraw' and mark and string.sub(mark, 1, #id) == id then
+      -- Its units were taken when they were marked.
+      redis.call('HDEL', sale, 'withdrawing')
+      mark = false
+    elseif kind == 'withdraw' then available = available - quantity
     end
     applied = applied + 1
   end

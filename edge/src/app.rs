@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use books::office::Office;
 use deadpool_postgres::Pool;
 use prometheus_client::registry::Registry;
 use service::readiness::Readiness;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::{Board, Feed, Subscriber, Watchers};
 use crate::http::Context;
+use crate::http::admin::Admin;
 use crate::http::token::{self, TokenKey};
 use crate::http::trace::Tracer;
 use crate::metrics::Metrics;
@@ -23,12 +25,18 @@ use crate::publish::{Publisher, publisher};
 use crate::read::{Catalogue, OrderReader};
 use crate::reserve::{Limits, RedisClock, Reserver, script};
 use crate::server;
-use crate::settings::{BuyerTokenSettings, ReserveSettings, Settings};
+use crate::settings::{AdminSettings, BuyerTokenSettings, ReserveSettings, Settings};
 
 /// Reads only: the catalogue, and orders people follow.
 const DATABASE_CONNECTIONS: usize = 4;
 /// A read that takes longer helps nobody.
 const DATABASE_SESSION: &str = "-c statement_timeout=2000 -c default_transaction_read_only=on";
+
+/// Operators are few, and what they do must not wait for buyers, nor buyers for it.
+const OFFICE_CONNECTIONS: usize = 2;
+/// An edge that freezes inside a transaction loses its lock on the product after 2 s.
+const OFFICE_SESSION: &str =
+    "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=2000";
 
 /// An edge, ready to run.
 struct Edge {
@@ -123,6 +131,7 @@ impl Edge {
             metrics: metrics.clone(),
             stop,
         };
+        let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let subscriber = Subscriber {
             redis,
             catalogue: feed.catalogue.clone(),
@@ -136,6 +145,7 @@ impl Edge {
         let context = Arc::new(Context {
             reserver,
             feed,
+            admin,
             metrics,
             registry,
             readiness,
@@ -163,6 +173,20 @@ fn redis_pool(url: &str, settings: &ReserveSettings) -> anyhow::Result<RedisPool
         response_timeout: settings.redis_timeout_ms,
     };
     RedisPool::connect(&pool, &[&script()]).context("REDIS_URL")
+}
+
+/// What operators may do; nothing without a token.
+fn admin(
+    database_url: &str,
+    redis: &RedisPool,
+    settings: &AdminSettings,
+) -> anyhow::Result<Option<Admin>> {
+    let Some(token) = settings.read_token().context("ADMIN_TOKEN")? else { return Ok(None) };
+    let pool =
+        service::postgres::pool(database_url, "edge-office", OFFICE_CONNECTIONS, OFFICE_SESSION)
+            .context("DATABASE_URL")?;
+    let office = Office::new(pool, redis.clone());
+    Ok(Some(Admin::new(token, office, settings.reset_products.clone())))
 }
 
 fn limits(settings: &ReserveSettings) -> Limits {

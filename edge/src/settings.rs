@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use domain::ProductId;
 use service::settings::{LogSettings, ServerSettings, parse_ms};
 
 /// Answers buyers of a flash sale over HTTP and shows the stock over WebSocket.
@@ -51,6 +52,9 @@ pub struct Settings {
     /// Reserving and publishing.
     #[command(flatten)]
     pub reserve: ReserveSettings,
+    /// Operators.
+    #[command(flatten)]
+    pub admin: AdminSettings,
     /// Threads that run tasks
     #[arg(long, env = "EDGE_WORKER_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -135,6 +139,40 @@ pub struct ReserveSettings {
     /// Time a reserved request waits for the broker's confirm before it is told 202 anyway, ms
     #[arg(long, env = "EDGE_CONFIRM_TIMEOUT_MS", default_value = "1000", value_parser = parse_ms)]
     pub confirm_timeout_ms: Duration,
+}
+
+/// What operators may do over HTTP.
+#[derive(Debug, Clone, Args)]
+pub struct AdminSettings {
+    /// Bearer token of /api/admin; without one there is no such path
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    /// File that holds this token instead; a newline at its end does not count
+    #[arg(long, env = "ADMIN_TOKEN_FILE", conflicts_with = "admin_token")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Products whose sale may be reset, with its orders deleted, comma-separated
+    #[arg(long, env = "EDGE_RESET_PRODUCTS", value_delimiter = ',', value_parser = parse_product)]
+    pub reset_products: Vec<ProductId>,
+}
+
+impl AdminSettings {
+    /// The token; `None` when none is asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the token is empty.
+    pub fn read_token(&self) -> std::io::Result<Option<Vec<u8>>> {
+        let file = self.admin_token_file.as_deref();
+        let token = service::settings::read_secret(self.admin_token.as_deref(), file)?;
+        match token {
+            Some(token) if token.is_empty() => Err(std::io::Error::other("the token is empty")),
+            token => Ok(token),
+        }
+    }
+}
+
+fn parse_product(text: &str) -> Result<ProductId, String> {
+    let number = text.trim().parse().map_err(|_| "must be product ids".to_owned())?;
+    ProductId::new(number).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::report;
 use crate::settings::RunSettings;
 use crate::sweeper::Sweeper;
 use books::effects::Effects;
+use books::office::Office;
 
 /// One connection settles; one is spare while a broken one is replaced.
 const SETTLE_CONNECTIONS: usize = 2;
@@ -80,6 +81,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     };
     let reconciler = Reconciler::new(stores.gate_pool.clone(), stores.redis.clone(), amqp_url);
     let gatekeeper = Gatekeeper {
+        office: Office::new(stores.gate_pool.clone(), stores.redis.clone()),
         pool: stores.gate_pool,
         redis: stores.redis.clone(),
         leadership: Leadership::new(&settings.servers.database_url).context("DATABASE_URL")?,

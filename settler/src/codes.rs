@@ -26,11 +26,10 @@ service::script_codes! {
         1 "OUTRUN" Outrun,
         2 "RESTARTED" Restarted,
     }
-    /// Where a sale stands.
-    CutCode of "read_cut.lua" {
-        0 "OPEN" Open,
-        1 "CLOSED" Closed,
-        2 "MISSING" Missing,
+    /// How forgetting ended.
+    ForgetCode of "forget_sale.lua" {
+        0 "FORGOTTEN" Forgotten,
+        1 "OUTRUN" Outrun,
     }
 }
 

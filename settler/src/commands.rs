@@ -40,6 +40,26 @@ pub async fn migrate(settings: &MigrateSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether the schema is the one this program was built for; what is not, in words.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn check_schema(database_url: &str) -> anyhow::Result<Result<String, String>> {
+    let config = service::postgres::config(database_url).context("DATABASE_URL")?;
+    let mut client = service::postgres::connect(&config, &service::postgres::connector()?).await?;
+    let runner = schema::migrations::runner();
+    let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
+    let applied = runner.get_last_applied_migration_async(&mut client).await?;
+    let applied = applied.map(|migration| migration.version());
+    let words = |version: Option<_>| version.map_or("none".to_owned(), |n| format!("version {n}"));
+    Ok(if applied >= newest {
+        Ok(format!("the schema is {}", words(applied)))
+    } else {
+        let (applied, newest) = (words(applied), words(newest));
+        Err(format!("the schema is {applied}, not {newest}: run `settler migrate`"))
+    })
+}
+
 /// Creates the demo sale unless it exists; says so on stdout.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use settler::settings::{Cli, Command};
-use settler::{app, commands, dead};
+use settler::{app, commands, dead, sale_command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +33,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(settings) => commands::load_demo(&settings).await?,
         Command::Dead(settings) => return dead::run(&settings).await,
         Command::Reconcile(settings) => return commands::reconcile(&settings).await,
+        Command::Sale(settings) => return sale_command::run(&settings).await,
         Command::Healthcheck(settings) => {
             return Ok(service::healthcheck::report(settings.probe_addr).await);
         }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use domain::ProductId;
+use domain::contract::admin;
 use service::settings::{LogSettings, ServerSettings, parse_ms, parse_url};
 
 /// Records queued orders of a flash sale in PostgreSQL.
@@ -28,6 +30,8 @@ pub enum Command {
     Reconcile(ReconcileSettings),
     /// Messages no settler could read: list them, publish them again, drop them
     Dead(DeadSettings),
+    /// Operate a sale: create it, change it, adjust its stock, pause, resume, close and check it
+    Sale(Box<SaleSettings>),
     /// Ask the settler that runs on this machine whether it is ready; exit code 0 when it is
     Healthcheck(HealthcheckSettings),
 }
@@ -81,6 +85,152 @@ pub struct Which {
     pub all: bool,
     /// Message ids, as `list` prints them
     pub message_ids: Vec<String>,
+}
+
+/// `settler sale`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Exit codes: 0 done, 1 refused or unfit, 2 not understood.\n\
+    What is changed here reaches buyers within a tenth of a second.")]
+pub struct SaleSettings {
+    /// The three servers.
+    #[command(flatten)]
+    pub servers: ServerSettings,
+    /// Print one JSON document, alone, to stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SaleCommand,
+}
+
+/// What can be done with a sale.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SaleCommand {
+    /// Create a product with its sale; a settler opens it by its window
+    Create(CreateSettings),
+    /// Print every sale as it is stored
+    List,
+    /// Change the window, the limit, the price, the hold or the name of a sale
+    Change(ChangeSettings),
+    /// Add units, or take free ones out: with a reason, once under its key
+    Adjust(AdjustSettings),
+    /// Sell nothing until `resume`; orders that were accepted are settled all the same
+    Pause(OneProduct),
+    /// Sell again
+    Resume(OneProduct),
+    /// End the sale for good
+    Close(OneProduct),
+    /// Look whether everything a sale needs is there, before it opens; exit code 1 when not
+    Check(OneProduct),
+}
+
+/// Which product.
+#[derive(Debug, Clone, Args)]
+pub struct OneProduct {
+    /// Its number, as `list` prints it
+    #[arg(value_parser = parse_product)]
+    pub product: ProductId,
+}
+
+/// `settler sale create`.
+#[derive(Debug, Clone, Args)]
+pub struct CreateSettings {
+    /// What people call it
+    #[arg(long, value_parser = admin::name_text)]
+    pub name: String,
+    /// Price in minor units, such as satang
+    #[arg(long, value_parser = |text: &str| whole(text, admin::price_minor))]
+    pub price_minor: i64,
+    /// Currency, ISO 4217
+    #[arg(long, value_parser = admin::currency_code)]
+    pub currency: String,
+    /// Units
+    #[arg(long, value_parser = |text: &str| whole(text, admin::units))]
+    pub stock: i64,
+    /// Most units of one buyer
+    #[arg(long, default_value = "1", value_parser = |text: &str| whole(text, admin::buyer_limit))]
+    pub limit: i64,
+    /// Seconds an order is held until it is paid; 0 confirms at once
+    #[arg(long, default_value = "0", value_parser = |text: &str| whole(text, admin::hold_seconds))]
+    pub hold_seconds: i32,
+    /// When it opens, as in 2026-12-01T12:00:00+07:00; at once when absent
+    #[arg(long, value_parser = admin::instant)]
+    pub opens_at: Option<i64>,
+    /// When it closes; never when absent
+    #[arg(long, value_parser = admin::instant)]
+    pub closes_at: Option<i64>,
+    /// Its number; the next free one when absent
+    #[arg(long, value_parser = parse_product)]
+    pub product_id: Option<ProductId>,
+}
+
+/// `settler sale change`.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = true)]
+pub struct SaleChanges {
+    /// What people call it
+    #[arg(long, value_parser = admin::name_text)]
+    pub name: Option<String>,
+    /// Price in minor units
+    #[arg(long, value_parser = |text: &str| whole(text, admin::price_minor))]
+    pub price_minor: Option<i64>,
+    /// Most units of one buyer; what buyers have already is theirs
+    #[arg(long, value_parser = |text: &str| whole(text, admin::buyer_limit))]
+    pub limit: Option<i64>,
+    /// Seconds an order is held that is settled from now on
+    #[arg(long, value_parser = |text: &str| whole(text, admin::hold_seconds))]
+    pub hold_seconds: Option<i32>,
+    /// When it opens, or `none`
+    #[arg(long, value_parser = parse_instant)]
+    pub opens_at: Option<Instant>,
+    /// When it closes, or `none`
+    #[arg(long, value_parser = parse_instant)]
+    pub closes_at: Option<Instant>,
+}
+
+/// `settler sale change`.
+#[derive(Debug, Clone, Args)]
+pub struct ChangeSettings {
+    /// Which product.
+    #[command(flatten)]
+    pub product: OneProduct,
+    /// What becomes of it.
+    #[command(flatten)]
+    pub changes: SaleChanges,
+}
+
+/// `settler sale adjust`.
+#[derive(Debug, Clone, Args)]
+pub struct AdjustSettings {
+    /// Which product.
+    #[command(flatten)]
+    pub product: OneProduct,
+    /// Units to add, or, negative, to take out
+    #[arg(allow_negative_numbers = true,
+          value_parser = |text: &str| whole(text, admin::unit_change))]
+    pub delta: i64,
+    /// Why, for the ledger
+    #[arg(long, value_parser = admin::name_text)]
+    pub reason: String,
+    /// Key under which it happens once, however often it is asked for; a new one when absent
+    #[arg(long, value_parser = admin::idempotency_key)]
+    pub key: Option<String>,
+}
+
+/// An instant, ms since the Unix epoch, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(pub Option<i64>);
+
+fn parse_instant(text: &str) -> Result<Instant, String> {
+    if text == "none" { Ok(Instant(None)) } else { admin::instant(text).map(Some).map(Instant) }
+}
+
+fn parse_product(text: &str) -> Result<ProductId, String> {
+    whole(text, |number| ProductId::new(number).map_err(|error| error.to_string()))
+}
+
+fn whole<T>(text: &str, read: impl Fn(i64) -> Result<T, String>) -> Result<T, String> {
+    read(text.parse().map_err(|_| "must be a whole number".to_owned())?)
 }
 
 /// `settler healthcheck`.

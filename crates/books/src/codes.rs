@@ -9,6 +9,32 @@ service::script_codes! {
         0 "REPORTED" Reported,
         1 "CLOSED" Closed,
     }
+    /// How telling what an operator changed ended.
+    UpdateCode of "update_sale.lua" {
+        0 "UPDATED" Updated,
+        1 "CURRENT" Current,
+        2 "CLOSED" Closed,
+    }
+    /// How marking units ended.
+    WithdrawCode of "withdraw_units.lua" {
+        0 "MARKED" Marked,
+        1 "CLOSED" Closed,
+        2 "NOT_ENOUGH" NotEnough,
+        3 "BUSY" Busy,
+        4 "STALE" Stale,
+    }
+    /// How releasing units ended.
+    ReleaseCode of "release_units.lua" {
+        0 "RELEASED" Released,
+        1 "ABSENT" Absent,
+        2 "CLOSED" Closed,
+    }
+    /// Where a sale stands.
+    CutCode of "read_cut.lua" {
+        0 "OPEN" Open,
+        1 "CLOSED" Closed,
+        2 "MISSING" Missing,
+    }
 }
 
 #[cfg(test)]

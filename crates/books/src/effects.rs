@@ -1,23 +1,25 @@
 //! The effects log towards Redis: everything PostgreSQL must tell it, in order, exactly once.
 //!
-//! Owns `report_stock.lua` and the table `effects`. Redis remembers the number of the last
-//! effect it applied; a Redis that lost its tail took that number back with it, so the log replays.
+//! Owns `report_stock.lua` and what is read of the table `effects`; `effect_rows` writes it.
+//! Redis remembers the number of the last effect it applied; a Redis that lost its tail took that
+//! number back with it, so the log replays.
 //! Invariant: an effect is applied only when it is the next in line.
 
 use deadpool_postgres::GenericClient;
 use domain::contract::feed::{SettledOrder, encode_settled};
 use domain::contract::keys;
 use domain::contract::order_message::QueuedOrder;
-use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
+use domain::{
+    AdjustmentId, Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId,
+};
 use redis::Cmd;
 use service::postgres::DatabaseError;
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use service::redis_reply::{RedisStepError, integers};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
 use crate::codes::ReportCode;
+use crate::effect_rows::EffectColumns;
 
 const REPORT_STOCK: &str = include_str!("../../../lua/report_stock.lua");
 const APPEND_EFFECTS: &str = include_str!("../../../sql/append_effects.sql");
@@ -28,21 +30,53 @@ const EFFECTS_PER_CALL: usize = 64;
 /// Rows read from the log at once.
 const EFFECTS_PER_READ: i64 = 4096;
 
-/// What Redis must be told of one order.
+/// What Redis must be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EffectKind {
     /// This user holds this order, if the user is unknown there.
-    Adopt,
+    Adopt(QueuedOrder),
     /// This reservation holds nothing, if it still stands there.
-    Void,
+    Void(QueuedOrder),
+    /// So many units more can be reserved.
+    Add(UnitChange),
+    /// So many units fewer can be reserved; they are taken already where the adjustment's mark
+    /// stands.
+    Withdraw(UnitChange),
+}
+
+/// Units of an adjustment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitChange {
+    /// The adjustment.
+    pub adjustment: AdjustmentId,
+    /// Units, at least one.
+    pub units: i64,
 }
 
 impl EffectKind {
     /// The word PostgreSQL and `report_stock.lua` use.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Adopt => "adopt",
-            Self::Void => "void",
+            Self::Adopt(_) => "adopt",
+            Self::Void(_) => "void",
+            Self::Add(_) => "add",
+            Self::Withdraw(_) => "withdraw",
+        }
+    }
+
+    /// The order it is about, unless it is about units.
+    pub const fn order(self) -> Option<QueuedOrder> {
+        match self {
+            Self::Adopt(order) | Self::Void(order) => Some(order),
+            Self::Add(_) | Self::Withdraw(_) => None,
+        }
+    }
+
+    /// The adjustment it is about, unless it is about an order.
+    pub const fn change(self) -> Option<UnitChange> {
+        match self {
+            Self::Add(change) | Self::Withdraw(change) => Some(change),
+            Self::Adopt(_) | Self::Void(_) => None,
         }
     }
 }
@@ -54,10 +88,8 @@ pub struct Effect {
     pub product: ProductId,
     /// Its number, without gaps, from 1.
     pub n: i64,
-    /// What to do.
+    /// What to do, and with what.
     pub kind: EffectKind,
-    /// The order it is about.
-    pub order: QueuedOrder,
 }
 
 /// Why effects could not be told.
@@ -138,13 +170,17 @@ impl<R: RedisCalls> Effects<R> {
     ) -> Result<i64, EffectsError> {
         let mut command = self.command(claim, stock, settled);
         for effect in effects {
-            command
-                .arg(effect.n)
-                .arg(effect.kind.as_str())
-                .arg(effect.order.user.get())
-                .arg(effect.order.quantity.units())
-                .arg(effect.order.id.to_string())
-                .arg(effect.order.holder().encode_end());
+            command.arg(effect.n).arg(effect.kind.as_str());
+            match effect.kind {
+                EffectKind::Adopt(order) | EffectKind::Void(order) => command
+                    .arg(order.user.get())
+                    .arg(order.quantity.units())
+                    .arg(order.id.to_string())
+                    .arg(order.holder().encode_end()),
+                EffectKind::Add(change) | EffectKind::Withdraw(change) => {
+                    command.arg("").arg(change.units).arg(change.adjustment.to_string()).arg("")
+                }
+            };
         }
         let reply = self.redis.call(&self.script, &command).await.map_err(RedisStepError::from)?;
         let [code, applied] = integers::<2>(&reply)?;
@@ -241,19 +277,27 @@ impl<C: GenericClient> EffectsLog for C {
 }
 
 fn effect_of(product: ProductId, row: &Row) -> Option<Effect> {
+    let order = || {
+        Some(QueuedOrder {
+            id: ReservationId(row.get::<_, Option<_>>("reservation_id")?),
+            user: UserId::new(row.get::<_, Option<_>>("user_id")?).ok()?,
+            quantity: Quantity::new(row.get("quantity")).ok()?,
+            seq: Seq(row.get::<_, Option<_>>("seq")?),
+            key: row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored),
+        })
+    };
+    let change = || {
+        let adjustment = AdjustmentId(row.get::<_, Option<_>>("adjustment_id")?);
+        Some(UnitChange { adjustment, units: row.get("quantity") })
+    };
     let kind = match row.get::<_, &str>("kind") {
-        "adopt" => EffectKind::Adopt,
-        "void" => EffectKind::Void,
+        "adopt" => EffectKind::Adopt(order()?),
+        "void" => EffectKind::Void(order()?),
+        "add" => EffectKind::Add(change()?),
+        "withdraw" => EffectKind::Withdraw(change()?),
         _ => return None,
     };
-    let order = QueuedOrder {
-        id: ReservationId(row.get("reservation_id")),
-        user: UserId::new(row.get("user_id")).ok()?,
-        quantity: Quantity::new(row.get("quantity")).ok()?,
-        seq: Seq(row.get("seq")),
-        key: row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored),
-    };
-    Some(Effect { product, n: row.get("n"), kind, order })
+    Some(Effect { product, n: row.get("n"), kind })
 }
 
 /// Logs what Redis has to be told, in the transaction that causes it.
@@ -270,44 +314,4 @@ pub async fn append_effects(
     let statement = client.prepare_cached(APPEND_EFFECTS).await?;
     client.execute(&statement, &EffectColumns::of(effects).params()).await?;
     Ok(())
-}
-
-/// Columns of effects, in the order of the parameters of `append_effects.sql`.
-#[derive(Debug)]
-struct EffectColumns {
-    products: Vec<i64>,
-    ns: Vec<i64>,
-    kinds: Vec<&'static str>,
-    ids: Vec<Uuid>,
-    users: Vec<i64>,
-    quantities: Vec<i64>,
-    seqs: Vec<i64>,
-}
-
-impl EffectColumns {
-    /// Turns rows into columns.
-    fn of(effects: &[Effect]) -> Self {
-        Self {
-            products: effects.iter().map(|e| e.product.get()).collect(),
-            ns: effects.iter().map(|e| e.n).collect(),
-            kinds: effects.iter().map(|e| e.kind.as_str()).collect(),
-            ids: effects.iter().map(|e| e.order.id.0).collect(),
-            users: effects.iter().map(|e| e.order.user.get()).collect(),
-            quantities: effects.iter().map(|e| e.order.quantity.units()).collect(),
-            seqs: effects.iter().map(|e| e.order.seq.0).collect(),
-        }
-    }
-
-    /// The parameters `$1` to `$7`.
-    fn params(&self) -> [&(dyn ToSql + Sync); 7] {
-        [
-            &self.products,
-            &self.ns,
-            &self.kinds,
-            &self.ids,
-            &self.users,
-            &self.quantities,
-            &self.seqs,
-        ]
-    }
 }

@@ -111,6 +111,16 @@ impl fmt::Display for IdempotencyKey {
     }
 }
 
+/// The id of one adjustment of a product's stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AdjustmentId(pub Uuid);
+
+impl fmt::Display for AdjustmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
 /// Units in one order, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity(NonZeroU32);

@@ -13,7 +13,8 @@ mod reservation;
 mod sale;
 
 pub use ids::{
-    Epoch, IdError, IdempotencyKey, ProductId, Quantity, ReservationId, Rev, Seq, UserId,
+    AdjustmentId, Epoch, IdError, IdempotencyKey, ProductId, Quantity, ReservationId, Rev, Seq,
+    UserId,
 };
 pub use order::{OrderStatus, RejectReason};
 

@@ -2,14 +2,18 @@
 //!
 //! Owns no rule of its own: a test runs it beside the real scripts in a real Redis, thousands of
 //! random steps, and compares after each. Whoever wants to know what a script means reads it here.
-//! Invariant: `available` + units of buyers changes only by loading and by effects.
+//! Invariant: `available` + units of buyers + marked units changes only by loading and by effects.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, SaleWindow, Seq,
-    StoredState,
+    AdjustmentId, Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, SaleWindow,
+    Seq, StoredState,
 };
+
+mod operators;
+
+pub use operators::{Mark, Settings, Withdrawal};
 
 /// Whom the `vouch` field names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,12 +38,8 @@ pub struct Opened {
     pub version: i64,
     /// Units PostgreSQL has.
     pub stock: i64,
-    /// Most units of one buyer.
-    pub limit: i64,
     /// What an operator set.
-    pub state: StoredState,
-    /// When it sells.
-    pub window: SaleWindow,
+    pub settings: Settings,
 }
 
 /// Fields a loaded sale has.
@@ -64,6 +64,8 @@ pub struct Model {
     pub loaded: Option<Loaded>,
     /// `None` until opened.
     pub opened: Option<Opened>,
+    /// What an adjustment took out that PostgreSQL has not taken out yet.
+    pub mark: Option<Mark>,
     /// Who holds what.
     pub buyers: BTreeMap<i64, Holder>,
     /// Entries of the outbox.
@@ -121,12 +123,21 @@ pub enum Decision {
 pub struct Effect {
     /// Its number.
     pub n: i64,
-    /// Adopt, else void.
-    pub adopt: bool,
-    /// Whose.
-    pub user: i64,
-    /// Which reservation.
-    pub holder: Holder,
+    /// What to do.
+    pub kind: EffectKind,
+}
+
+/// What an effect does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EffectKind {
+    /// This user holds this.
+    Adopt(i64, Holder),
+    /// This user does not hold this.
+    Void(i64, Holder),
+    /// Units more.
+    Add(Mark),
+    /// Units fewer.
+    Withdraw(Mark),
 }
 
 impl Model {
@@ -169,13 +180,15 @@ impl Model {
         Some(absent.len())
     }
 
-    /// `open_sale.lua`. `this_node`: the replid that was read is still its own.
+    /// `open_sale.lua`. `this_node`: the replid that was read is still its own; `gone`: an
+    /// adjustment that was refused.
     pub fn open_sale(
         &mut self,
         claim: Epoch,
         this_node: bool,
         adopted_seq: i64,
         opened: Opened,
+        gone: Option<AdjustmentId>,
     ) -> Opening {
         if self.claim != Some(claim) {
             return Opening::Outrun;
@@ -184,6 +197,9 @@ impl Model {
             return Opening::Restarted;
         };
         loaded.seq = loaded.seq.max(adopted_seq);
+        if let Some(mark) = self.mark.take_if(|mark| Some(mark.id) == gone) {
+            loaded.available += mark.units;
+        }
         self.vouch = Vouch::ThisNode;
         self.opened = Some(Opened { epoch: claim, rev: 0, ..opened });
         Opening::Opened
@@ -250,7 +266,7 @@ impl Model {
         let loaded = self.loaded.as_mut().filter(|_| stands)?;
         for effect in effects {
             if effect.n == loaded.applied + 1 {
-                loaded.apply(effect, &mut self.buyers);
+                loaded.apply(effect, &mut self.buyers, &mut self.mark);
             }
         }
         if let (None, Some(opened)) = (claim, self.opened.as_mut()) {
@@ -266,9 +282,9 @@ impl Model {
 impl Opened {
     /// What refuses every new reservation.
     fn refusal(&self, now_ms: i64, outbox_full: bool) -> Option<RequestCode> {
-        let SaleWindow { opens_at_ms, closes_at_ms } = self.window;
+        let SaleWindow { opens_at_ms, closes_at_ms } = self.settings.window;
         let ended = closes_at_ms.is_some_and(|at| now_ms >= at);
-        match self.state {
+        match self.settings.state {
             StoredState::Closed => Some(RequestCode::Ended),
             _ if ended => Some(RequestCode::Ended),
             StoredState::Paused => Some(RequestCode::Paused),
@@ -282,7 +298,7 @@ impl Opened {
 fn refuse(asked: &Asked, opened: &Opened, available: i64) -> Option<RequestCode> {
     let units = asked.quantity.units();
     match () {
-        () if units > opened.limit => Some(RequestCode::OverLimit),
+        () if units > opened.settings.limit => Some(RequestCode::OverLimit),
         () if available <= 0 => Some(RequestCode::SoldOut),
         () if units > available => Some(RequestCode::NotEnough),
         () => None,
@@ -297,19 +313,32 @@ impl Loaded {
         Holder { id, quantity, seq: Seq(self.seq), key }
     }
 
-    fn apply(&mut self, effect: &Effect, buyers: &mut BTreeMap<i64, Holder>) {
-        let present = buyers.get(&effect.user);
-        let units = effect.holder.quantity.units();
-        match (effect.adopt, present) {
-            (false, Some(present)) if present.id == effect.holder.id => {
-                buyers.remove(&effect.user);
-                self.available += units;
+    fn apply(
+        &mut self,
+        effect: &Effect,
+        buyers: &mut BTreeMap<i64, Holder>,
+        standing: &mut Option<Mark>,
+    ) {
+        match effect.kind {
+            EffectKind::Void(user, holder) => {
+                if buyers.get(&user).is_some_and(|present| present.id == holder.id) {
+                    buyers.remove(&user);
+                    self.available += holder.quantity.units();
+                }
             }
-            (true, None) => {
-                buyers.insert(effect.user, effect.holder);
-                self.available -= units;
+            EffectKind::Adopt(user, holder) => {
+                buyers.entry(user).or_insert_with(|| {
+                    self.available -= holder.quantity.units();
+                    holder
+                });
             }
-            _ => {}
+            EffectKind::Add(mark) => self.available += mark.units,
+            EffectKind::Withdraw(mark) => {
+                // Its units were taken when they were marked.
+                if standing.take_if(|standing| standing.id == mark.id).is_none() {
+                    self.available -= mark.units;
+                }
+            }
         }
         self.applied = effect.n;
     }

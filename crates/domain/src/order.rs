@@ -23,7 +23,8 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    const ALL: [Self; 7] = [
+    /// Every status.
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Confirmed,
         Self::Rejected,

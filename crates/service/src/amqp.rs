@@ -115,9 +115,18 @@ async fn exists(connection: &Connection, topology: &Topology) -> Result<bool, la
 /// # Errors
 /// When there is no such queue or the broker is away.
 pub async fn depth(channel: &Channel, queue: &str) -> Result<u32, lapin::Error> {
+    Ok(look(channel, queue).await?.0)
+}
+
+/// Messages that wait in a queue, and how many consume it.
+///
+/// # Errors
+/// When the queue does not exist or the broker is away.
+pub async fn look(channel: &Channel, queue: &str) -> Result<(u32, u32), lapin::Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(ShortString::from(queue), options, FieldTable::default());
-    Ok(asked.await?.message_count())
+    let queue = asked.await?;
+    Ok((queue.message_count(), queue.consumer_count()))
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {

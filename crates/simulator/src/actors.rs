@@ -290,7 +290,8 @@ async fn look(
     let known = std::slice::from_ref(&known);
     for step in compare_all(port, known, &node).await? {
         match step {
-            Step::Nothing => {}
+            // Nobody changes the sale here.
+            Step::Nothing | Step::Update => {}
             Step::Tell { applied } => catch_up(effects, port, &known[0], applied).await?,
             Step::Vouch { .. } => {
                 voucher.vouch(connection, effects, sale.product, &node).await?;

@@ -9,7 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use books::effects::{Effect, EffectsLog};
 use domain::contract::order_message::QueuedOrder;
-use domain::{Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId};
+use domain::{
+    AdjustmentId, Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, SaleWindow,
+    Seq, StoredState, UserId,
+};
 use futures_util::{Stream, stream};
 use service::postgres::DatabaseError;
 use settler::gatekeeper::sales::{Sale, SaleBooks};
@@ -44,12 +47,13 @@ impl Tables {
             stock: units,
             total: units,
             limit,
-            state: "open".into(),
+            state: StoredState::Open,
             epoch: Epoch(0),
             effect_seq: 0,
             version: 0,
-            opens_at_ms: 0,
-            closes_at_ms: 0,
+            sale_version: 0,
+            reset_epoch: Epoch(0),
+            window: SaleWindow::default(),
         };
         Self { sale, orders: BTreeMap::new(), effects: Vec::new() }
     }
@@ -353,6 +357,11 @@ impl SaleBooks for Snapshot {
     async fn sum_held(&self, _: ProductId) -> Result<i64, DatabaseError> {
         self.port.pause().await;
         Ok(self.tables.units_held())
+    }
+
+    async fn is_pending(&self, _: AdjustmentId) -> Result<bool, DatabaseError> {
+        self.port.pause().await;
+        Ok(false)
     }
 
     fn holders_after(

@@ -12,9 +12,10 @@ use redis::Value;
 use crate::keyspace::{Keyspace, bulk};
 
 /// Every script the programs call.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("../../../lua/adopt_buyers.lua"),
     include_str!("../../../lua/begin_vouch.lua"),
+    include_str!("../../../lua/forget_sale.lua"),
     include_str!("../../../lua/load_sale.lua"),
     include_str!("../../../lua/open_sale.lua"),
     include_str!("../../../lua/read_cut.lua"),

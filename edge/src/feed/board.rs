@@ -9,8 +9,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use domain::contract::feed::FeedFrame;
+use domain::contract::rfc3339;
 use domain::contract::socket::ServerMessage;
-use domain::{ProductId, SaleState};
+use domain::{ProductId, SaleState, SaleWindow};
 use tokio::sync::watch;
 
 /// One sale's newest published frame.
@@ -39,6 +40,8 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Board {
     newest: BTreeMap<ProductId, FeedFrame>,
+    /// When a window opens or closes next, ms since the Unix epoch.
+    turn_ms: Option<i64>,
     dirty: bool,
     reader: BoardReader,
     changed: watch::Sender<u64>,
@@ -67,7 +70,7 @@ impl Default for Board {
     fn default() -> Self {
         let (changed, receiver) = watch::channel(0);
         let reader = BoardReader { published: Arc::default(), changed: receiver };
-        Self { newest: BTreeMap::new(), dirty: false, reader, changed }
+        Self { newest: BTreeMap::new(), turn_ms: None, dirty: false, reader, changed }
     }
 }
 
@@ -84,11 +87,25 @@ impl Board {
             Some(known) if known.version() >= frame.version() => return false,
             _ => {}
         }
-        self.newest.insert(frame.product, frame);
+        let before = self.newest.insert(frame.product, frame);
+        if before.map_or(SaleWindow::default(), |before| before.window) != frame.window {
+            self.turn_ms = self.next_turn(now_ms);
+        }
         self.dirty = true;
         let published = self.reader.published.load();
         let before = published.slots.get(&frame.product).map(|slot| slot.state);
         before != Some(frame.state_at(now_ms))
+    }
+
+    /// When the clock alone changes what people see, and somebody must publish.
+    pub const fn turn_ms(&self) -> Option<i64> {
+        self.turn_ms
+    }
+
+    fn next_turn(&self, now_ms: i64) -> Option<i64> {
+        let windows = self.newest.values().map(|frame| frame.window);
+        let instants = windows.flat_map(|window| [window.opens_at_ms, window.closes_at_ms]);
+        instants.flatten().filter(|at| *at > now_ms).min()
     }
 
     /// Whether something waits to be published.
@@ -99,6 +116,9 @@ impl Board {
     /// Publishes every frame, or state, that differs from what clients have.
     pub fn publish(&mut self, now_ms: i64) {
         self.dirty = false;
+        if self.turn_ms.is_some_and(|at| at <= now_ms) {
+            self.turn_ms = self.next_turn(now_ms);
+        }
         let before = self.reader.published.load();
         let change = before.change + 1;
         let mut slots = before.slots.clone();
@@ -110,7 +130,7 @@ impl Board {
                 continue;
             }
             any = true;
-            let message = encode(frame, state);
+            let message = encode(frame, state, now_ms);
             slots.insert(*product, Slot { frame: *frame, state, change, message });
         }
         if any {
@@ -120,7 +140,9 @@ impl Board {
     }
 }
 
-fn encode(frame: &FeedFrame, state: SaleState) -> Bytes {
+fn encode(frame: &FeedFrame, state: SaleState, now_ms: i64) -> Bytes {
+    let text = |at: Option<i64>| at.map(rfc3339::from_ms);
+    let (opens_at, closes_at) = (text(frame.window.opens_at_ms), text(frame.window.closes_at_ms));
     let message = ServerMessage::Stock {
         product_id: frame.product.get(),
         stock: frame.stock,
@@ -128,13 +150,16 @@ fn encode(frame: &FeedFrame, state: SaleState) -> Bytes {
         state: state.as_str(),
         epoch: frame.epoch.0,
         rev: frame.rev.0,
+        opens_at: opens_at.as_deref(),
+        closes_at: closes_at.as_deref(),
+        server_time: &rfc3339::from_ms(now_ms),
     };
     Bytes::from(message.to_json())
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, Rev, SaleWindow, StoredState};
+    use domain::{Epoch, Rev, StoredState};
 
     use super::*;
 
@@ -190,5 +215,23 @@ mod tests {
         assert_eq!(published(&board).1, SaleState::Open);
         board.publish(1_000);
         assert_eq!(published(&board), (3, SaleState::Closed, 2));
+    }
+
+    #[test]
+    fn the_board_knows_when_the_clock_alone_changes_what_people_see() {
+        let mut board = Board::default();
+        assert_eq!(board.turn_ms(), None);
+        let window = SaleWindow { opens_at_ms: Some(500), closes_at_ms: Some(1_000) };
+        board.take(FeedFrame { window, ..frame(1, 1, 3) }, 0);
+        board.publish(0);
+        assert_eq!((published(&board).1, board.turn_ms()), (SaleState::Scheduled, Some(500)));
+        board.publish(500);
+        assert_eq!((published(&board).1, board.turn_ms()), (SaleState::Open, Some(1_000)));
+        board.take(frame(1, 2, 3), 600);
+        board.publish(1_000);
+        assert_eq!((published(&board).1, board.turn_ms()), (SaleState::Closed, None));
+        let later = SaleWindow { closes_at_ms: Some(9_000), ..window };
+        board.take(FeedFrame { window: later, ..frame(1, 3, 3) }, 1_001);
+        assert_eq!(board.turn_ms(), Some(9_000), "an operator moved the window");
     }
 }

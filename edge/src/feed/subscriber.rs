@@ -111,12 +111,22 @@ impl Subscriber {
                     published = tokio::time::Instant::now();
                     board.publish(self.now_ms());
                 }
+                () = tokio::time::sleep(self.until_turn(board)), if board.turn_ms().is_some() => {
+                    board.publish(self.now_ms());
+                }
                 _ = look.tick() => {
                     self.look(board).await;
                     self.prove_alive(&mut sink).await?;
                 }
             }
         }
+    }
+
+    /// How long until a window opens or closes; a clock that is corrected meanwhile is noticed by
+    /// the next look.
+    fn until_turn(&self, board: &Board) -> Duration {
+        let ms = board.turn_ms().map_or(0, |at| at.saturating_sub(self.now_ms()).max(1));
+        Duration::from_millis(u64::try_from(ms).unwrap_or(1)).min(LOOK_EVERY)
     }
 
     fn publish_every(&self) -> Duration {

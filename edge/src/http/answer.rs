@@ -79,6 +79,7 @@ mod tests {
         assert_eq!(answer.headers()[RETRY_AFTER], "1");
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         assert!(refuse(Code::SoldOut).headers().get(RETRY_AFTER).is_none());
+        assert_eq!(refuse_token("no").headers()[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(refuse_method("POST").headers()[ALLOW], "POST");
         assert_eq!(refuse_token("no").headers()[WWW_AUTHENTICATE], "Bearer");
     }

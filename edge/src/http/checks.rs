@@ -3,8 +3,8 @@
 //! hyper passes duplicate Content-Length, odd Transfer-Encoding and a missing Host on to the
 //! service. Source: RFC 9112, sections 3.2 and 6. Pure functions of the headers.
 
-use domain::contract::buy::BODY_BYTES_MAX;
 use domain::contract::problem::Code;
+use domain::contract::strict::BODY_BYTES_MAX;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING,
 };

@@ -3,7 +3,9 @@
 //! Owns paths, methods, statuses and words; names no store. Leaves bytes on the wire to `server`.
 //! Invariant: every request gets an answer in the shape the API promises, whatever it asks for.
 
+pub mod admin;
 pub mod answer;
+pub mod body;
 pub mod buy;
 pub mod checks;
 pub mod idempotency;
@@ -29,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
+use admin::Admin;
 use answer::{Answer, json, refuse, refuse_because, refuse_method};
 use routes::Resource;
 use token::TokenKey;
@@ -44,6 +47,8 @@ pub struct Context {
     pub reserver: Reserver,
     /// Stock, products, orders.
     pub feed: Feed,
+    /// What operators may do; `None` when no token is configured.
+    pub admin: Option<Admin>,
     /// What is counted.
     pub metrics: Metrics,
     /// Every metric, for `/metrics`.
@@ -73,6 +78,9 @@ impl Context {
 pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answer {
     if let Err((code, why)) = checks::check_request(&request) {
         return refuse_because(code, why);
+    }
+    if admin::owns(request.uri().path()) {
+        return admin::respond(context, request).await;
     }
     let Some((route, segment)) = routes::find(request.uri().path()) else {
         return refuse(Code::NotFound);

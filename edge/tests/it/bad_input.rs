@@ -32,7 +32,7 @@ const BODIES: [(&str, u16, &str); 24] = [
 ];
 
 /// Heads that are refused before a body is read.
-const HEADS: [(&str, u16); 19] = [
+const HEADS: [(&str, u16); 20] = [
     ("POST /api/buy HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}", 415),
     ("POST /api/buy HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\n\r\n", 415),
     (
@@ -64,6 +64,8 @@ const HEADS: [(&str, u16); 19] = [
     ("GET /api/products/0 HTTP/1.1\r\nhost: a\r\n\r\n", 404),
     ("GET /api/orders/not-a-uuid HTTP/1.1\r\nhost: a\r\n\r\n", 404),
     ("GET /ws HTTP/1.1\r\nhost: a\r\n\r\n", 426),
+    // Without a token there is nothing for operators, whatever they send.
+    ("GET /api/admin/reconcile HTTP/1.1\r\nhost: a\r\nauthorization: Bearer x\r\n\r\n", 404),
 ];
 
 /// What nginx refuses by itself. hyper takes the framing of the first two as RFC 9112, section 6.3,

@@ -70,6 +70,8 @@ pub async fn consume(
 pub struct Depths {
     /// Orders no settler has taken.
     pub orders: u32,
+    /// Settlers that take them.
+    pub consumers: u32,
     /// Dead letters.
     pub dead: u32,
 }
@@ -105,9 +107,9 @@ impl Observer {
             self.open = Some(amqp::open(&self.url, "settler-observe", &TOPOLOGY).await?);
         }
         let (_, channel) = self.open.as_ref().expect("opened above when it was not");
-        let orders = amqp::depth(channel, topology::QUEUE).await?;
+        let (orders, consumers) = amqp::look(channel, topology::QUEUE).await?;
         let dead = amqp::depth(channel, topology::DEAD_QUEUE).await?;
-        Ok(Depths { orders, dead })
+        Ok(Depths { orders, consumers, dead })
     }
 }
 

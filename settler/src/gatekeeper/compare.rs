@@ -1,4 +1,4 @@
-//! What a look at PostgreSQL and a Redis node asks for: nothing, telling, or vouching.
+//! What a look at PostgreSQL and a Redis node asks for: nothing, updating, telling, or vouching.
 //!
 //! Owns the comparison; `mod` acts on it. Invariant: a node counts as open only when its own replid
 //! stands in the sale.
@@ -14,7 +14,7 @@ use service::redis_reply::{RedisStepError, texts};
 /// Sales read from Redis in one pipeline.
 const SALES_PER_PIPELINE: usize = 256;
 /// Fields of `sale:{P}` the comparison needs.
-const FIELDS: [&str; 4] = [keys::SALE_VOUCH_FIELD, "applied", "version", "epoch"];
+const FIELDS: [&str; 5] = [keys::SALE_VOUCH_FIELD, "applied", "version", "epoch", "sale_version"];
 
 /// What one comparison asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub enum Step {
         /// Number of the last effect Redis applied.
         applied: i64,
     },
+    /// Redis is vouched for, but an operator changed the sale since. Comes first, as a busy sale is
+    /// always a little behind.
+    Update,
     /// Nobody vouched for this node.
     Vouch {
         /// The node has no trace of the sale at all.
@@ -34,8 +37,8 @@ pub enum Step {
 }
 
 /// Compares a sale with the fields `FIELDS` of its hash.
-pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 4]) -> Step {
-    let [vouch, applied, version, epoch] = fields;
+pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 5]) -> Step {
+    let [vouch, applied, version, epoch, sale_version] = fields;
     let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
     let (Some(applied), Some(version)) = (number(applied), number(version)) else {
         return Step::Vouch { blank: applied.is_none() };
@@ -44,6 +47,8 @@ pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 4]) -> Step {
     let is_current = number(epoch).is_some_and(|epoch| epoch >= sale.epoch.0);
     if vouch.as_deref() != Some(node.replid.as_str()) || !is_current {
         Step::Vouch { blank: false }
+    } else if number(sale_version).is_none_or(|known| known < sale.sale_version) {
+        Step::Update
     } else if applied < sale.effect_seq || version < sale.version {
         Step::Tell { applied }
     } else {
@@ -68,7 +73,7 @@ pub async fn compare_all(
         }
         let replies = redis.query_pipeline(&pipeline).await?;
         for (sale, reply) in chunk.iter().zip(replies) {
-            steps.push(compare(sale, node, &texts::<4>(reply)?));
+            steps.push(compare(sale, node, &texts::<5>(reply)?));
         }
     }
     Ok(steps)
@@ -98,7 +103,7 @@ pub async fn catch_up<R: RedisCalls>(
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, ProductId};
+    use domain::{Epoch, ProductId, SaleWindow, StoredState};
 
     use super::*;
 
@@ -108,29 +113,23 @@ mod tests {
             stock: 5,
             total: 10,
             limit: 1,
-            state: "open".into(),
+            state: StoredState::Open,
             epoch: Epoch(1),
             effect_seq,
             version,
-            opens_at_ms: 0,
-            closes_at_ms: 0,
+            sale_version: 4,
+            reset_epoch: Epoch(0),
+            window: SaleWindow::default(),
         }
     }
 
     fn step(vouch: Option<&str>, applied: Option<&str>, version: Option<&str>) -> Step {
-        step_in_epoch(vouch, applied, version, "1")
+        step_of([vouch, applied, version, Some("1"), Some("4")])
     }
 
-    fn step_in_epoch(
-        vouch: Option<&str>,
-        applied: Option<&str>,
-        version: Option<&str>,
-        epoch: &str,
-    ) -> Step {
+    fn step_of(fields: [Option<&str>; 5]) -> Step {
         let node = Node { replid: "abc".into() };
-        let own = |field: Option<&str>| field.map(str::to_owned);
-        let fields = [own(vouch), own(applied), own(version), Some(epoch.to_owned())];
-        compare(&sale(3, 7), &node, &fields)
+        compare(&sale(3, 7), &node, &fields.map(|field| field.map(str::to_owned)))
     }
 
     #[test]
@@ -143,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_node_that_comes_back_with_an_old_vouch_of_its_own_is_vouched_for_again() {
-        let step = |epoch| step_in_epoch(Some("abc"), Some("3"), Some("7"), epoch);
+        let step = |epoch| step_of([Some("abc"), Some("3"), Some("7"), Some(epoch), Some("4")]);
         assert_eq!(step("0"), Step::Vouch { blank: false });
         assert_eq!(step("1"), Step::Nothing);
     }
@@ -152,5 +151,17 @@ mod tests {
     fn a_node_that_is_behind_is_told_what_it_missed() {
         assert_eq!(step(Some("abc"), Some("2"), Some("7")), Step::Tell { applied: 2 });
         assert_eq!(step(Some("abc"), Some("3"), Some("6")), Step::Tell { applied: 3 });
+    }
+
+    #[test]
+    fn what_an_operator_changed_comes_before_what_was_settled() {
+        let step = |version, sale_version| {
+            step_of([Some("abc"), Some("3"), Some(version), Some("1"), sale_version])
+        };
+        assert_eq!(step("7", Some("3")), Step::Update);
+        assert_eq!(step("6", Some("3")), Step::Update);
+        assert_eq!(step("6", Some("4")), Step::Tell { applied: 3 });
+        assert_eq!(step("7", Some("5")), Step::Nothing, "an edge told it meanwhile");
+        assert_eq!(step("7", None), Step::Update, "opened by an older settler");
     }
 }

@@ -63,7 +63,7 @@ async fn look_at(redis: &impl RedisCalls, name: NodeName, sales: Vec<Sale>) -> L
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, ProductId};
+    use domain::{Epoch, ProductId, SaleWindow, StoredState};
     use redis::{Cmd, Pipeline, Value};
     use service::redis_pool::{LoadedScript, RedisCallError};
 
@@ -104,7 +104,7 @@ mod tests {
         async fn query_pipeline(&self, all: &Pipeline) -> Result<Vec<Value>, RedisCallError> {
             let sale = |command: &Cmd| {
                 let text = String::from_utf8_lossy(&command.get_packed_command()).into_owned();
-                Ok(Value::Array([self.holder(&text)?, "0", "0", "1"].map(bulk).to_vec()))
+                Ok(Value::Array([self.holder(&text)?, "0", "0", "1", "0"].map(bulk).to_vec()))
             };
             all.cmd_iter().map(sale).collect()
         }
@@ -124,12 +124,13 @@ mod tests {
             stock: 5,
             total: 10,
             limit: 1,
-            state: "open".into(),
+            state: StoredState::Open,
             epoch: Epoch(1),
             effect_seq: 0,
             version: 0,
-            opens_at_ms: 0,
-            closes_at_ms: 0,
+            sale_version: 0,
+            reset_epoch: Epoch(0),
+            window: SaleWindow::default(),
         }
     }
 

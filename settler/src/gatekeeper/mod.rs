@@ -8,6 +8,7 @@ pub mod compare;
 mod gates;
 pub mod leader;
 mod look;
+mod marks;
 pub mod node;
 pub mod sales;
 pub mod vouch;
@@ -25,10 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use books::effects::{Effects, EffectsError};
+use books::office::Office;
+use books::updates::SaleUpdates;
 use compare::{Step, catch_up};
 use gates::Gates;
 use leader::Leadership;
 use look::{Look, look_at_all};
+use marks::Marks;
 use node::Node;
 use sales::Sale;
 use service::postgres::DatabaseError;
@@ -65,6 +69,8 @@ pub struct Gatekeeper {
     pub leadership: Leadership,
     /// The effects log.
     pub effects: Arc<Effects>,
+    /// Brings adjustments to their end whose edge died.
+    pub office: Office,
     /// What is counted.
     pub metrics: Metrics,
     /// Set while Redis answers.
@@ -90,6 +96,8 @@ impl Gatekeeper {
     /// Compares and acts until `stop`.
     pub async fn run(mut self, leading: watch::Sender<Leading>, stop: CancellationToken) {
         let voucher = Voucher::new(self.redis.clone());
+        let updates = SaleUpdates::new(self.redis.clone());
+        let mut marks = Marks::new(self.redis.clone(), self.office.clone());
         let mut gates = Gates::new(self.metrics.clone(), self.gate_ready.clone());
         let mut trouble = None;
         let mut ticks = tokio::time::interval(PERIOD);
@@ -100,7 +108,11 @@ impl Gatekeeper {
                 () = stop.cancelled() => return,
             }
             let leads = self.leadership.check().await;
-            let round = self.round(leads, &voucher, &leading, &mut gates).await;
+            let round = self.round(leads, (&voucher, &updates), &leading, &mut gates).await;
+            if leads && round.is_ok() {
+                let products = leading.borrow().products.clone();
+                marks.look(&products).await;
+            }
             self.note(round.as_ref().err(), &mut trouble);
         }
     }
@@ -122,7 +134,7 @@ impl Gatekeeper {
     async fn round(
         &self,
         leads: bool,
-        voucher: &Voucher,
+        means: (&Voucher, &SaleUpdates),
         leading: &watch::Sender<Leading>,
         gates: &mut Gates,
     ) -> Result<(), RoundError> {
@@ -142,7 +154,7 @@ impl Gatekeeper {
             let open = looks.iter().flat_map(Look::open);
             gates.note(open.map(|(sale, open)| (sale.product, open)), Instant::now());
         }
-        let acted = if leads { self.act_everywhere(&looks, voucher).await } else { Ok(()) };
+        let acted = if leads { self.act_everywhere(&looks, means).await } else { Ok(()) };
         looks.into_iter().try_for_each(|look| look.found.map(|_| ()))?;
         acted.and(listed)
     }
@@ -153,11 +165,15 @@ impl Gatekeeper {
     }
 
     /// Acts on every node that answered; the first trouble met.
-    async fn act_everywhere(&self, looks: &[Look], voucher: &Voucher) -> Result<(), RoundError> {
+    async fn act_everywhere(
+        &self,
+        looks: &[Look],
+        means: (&Voucher, &SaleUpdates),
+    ) -> Result<(), RoundError> {
         let mut acts = Vec::with_capacity(looks.len());
         for look in looks {
             if let Ok((node, steps)) = &look.found {
-                acts.push(self.act(&look.sales, steps, node, voucher));
+                acts.push(self.act(&look.sales, steps, node, means));
             }
         }
         let acts: Vec<_> = stream::iter(acts).buffer_unordered(NODES_AT_ONCE).collect().await;
@@ -169,7 +185,7 @@ impl Gatekeeper {
         sales: &[Sale],
         steps: &[Step],
         node: &Node,
-        voucher: &Voucher,
+        (voucher, updates): (&Voucher, &SaleUpdates),
     ) -> Result<(), RoundError> {
         let lost =
             |(sale, step): (&Sale, &Step)| *step == Step::Vouch { blank: true } && sale.epoch.0 > 0;
@@ -180,6 +196,11 @@ impl Gatekeeper {
         for (sale, step) in sales.iter().zip(steps) {
             match step {
                 Step::Nothing => {}
+                // Closed meanwhile: the next look finds it so.
+                Step::Update => {
+                    let told = updates.tell(&sale.settings()).await;
+                    told.map_err(EffectsError::from)?;
+                }
                 Step::Tell { applied } => self.tell(sale, *applied).await?,
                 Step::Vouch { .. } => self.vouch(sale, node, voucher).await?,
             }

@@ -1,12 +1,16 @@
 //! What PostgreSQL knows of each sale, as far as Redis has to know it.
 
 use deadpool_postgres::GenericClient;
-use domain::{Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId};
+use domain::{
+    AdjustmentId, Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, SaleWindow,
+    Seq, StoredState, UserId,
+};
 use futures_util::{Stream, TryStreamExt, stream};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use books::effects::EffectsLog;
+use books::updates::SaleSettings;
 use service::postgres::DatabaseError;
 
 const LIST_SALES: &str = include_str!("../../../sql/list_sales.sql");
@@ -25,34 +29,53 @@ pub struct Sale {
     pub total: i64,
     /// Most units of one buyer.
     pub limit: i64,
-    /// `open`, `paused`, `closed`.
-    pub state: String,
+    /// What an operator set.
+    pub state: StoredState,
     /// Newest epoch handed out.
     pub epoch: Epoch,
     /// Number of the last effect.
     pub effect_seq: i64,
     /// Number of this value of the stock.
     pub version: i64,
-    /// Milliseconds since the Unix epoch, 0 for unbounded.
-    pub opens_at_ms: i64,
-    /// Milliseconds since the Unix epoch, 0 for unbounded.
-    pub closes_at_ms: i64,
+    /// Number of what an operator set.
+    pub sale_version: i64,
+    /// A node that remembers an earlier epoch remembers the sale from before its reset.
+    pub reset_epoch: Epoch,
+    /// When it sells.
+    pub window: SaleWindow,
 }
 
 impl Sale {
     fn from_row(row: &Row) -> Option<Self> {
+        let instant = |name: &str| Some(row.get::<_, i64>(name)).filter(|ms| *ms > 0);
         Some(Self {
             product: ProductId::new(row.get("id")).ok()?,
             stock: row.get("stock"),
             total: row.get("total"),
             limit: row.get("buyer_limit"),
-            state: row.get("state"),
+            state: StoredState::parse(row.get("state"))?,
             epoch: Epoch(row.get("epoch")),
             effect_seq: row.get("effect_seq"),
             version: row.get("version"),
-            opens_at_ms: row.get("opens_at_ms"),
-            closes_at_ms: row.get("closes_at_ms"),
+            sale_version: row.get("sale_version"),
+            reset_epoch: Epoch(row.get("reset_epoch")),
+            window: SaleWindow {
+                opens_at_ms: instant("opens_at_ms"),
+                closes_at_ms: instant("closes_at_ms"),
+            },
         })
+    }
+
+    /// What Redis must know of it besides the stock.
+    pub const fn settings(&self) -> SaleSettings {
+        SaleSettings {
+            product: self.product,
+            sale_version: self.sale_version,
+            total: self.total,
+            limit: self.limit,
+            state: self.state,
+            window: self.window,
+        }
     }
 }
 
@@ -81,6 +104,12 @@ pub trait SaleBooks: EffectsLog {
         product: ProductId,
     ) -> impl Future<Output = Result<i64, DatabaseError>> + Send;
 
+    /// Whether an adjustment is not decided yet.
+    fn is_pending(
+        &self,
+        adjustment: AdjustmentId,
+    ) -> impl Future<Output = Result<bool, DatabaseError>> + Send;
+
     /// Everybody who holds units and arrived after this, in no order.
     fn holders_after(
         &self,
@@ -100,6 +129,10 @@ impl<C: GenericClient> SaleBooks for C {
     async fn sum_held(&self, product: ProductId) -> Result<i64, DatabaseError> {
         let statement = self.prepare_cached(SUM_HELD).await?;
         Ok(self.query_one(&statement, &[&product.get()]).await?.get("units"))
+    }
+
+    async fn is_pending(&self, adjustment: AdjustmentId) -> Result<bool, DatabaseError> {
+        books::adjustments::is_pending(self, adjustment).await
     }
 
     fn holders_after(

@@ -7,19 +7,21 @@
 
 use deadpool_postgres::{Client, Transaction};
 use domain::contract::keys;
-use domain::{Epoch, Holder, ProductId, Seq, UserId};
+use domain::{AdjustmentId, Epoch, Holder, ProductId, Seq, UserId};
 use futures_util::{Stream, StreamExt, pin_mut};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio_postgres::IsolationLevel;
 
 use super::node::Node;
 use super::sales::{Sale, SaleBooks, gone};
-use crate::codes::{AdoptCode, BeginCode, LoadCode, OpenCode};
+use crate::codes::{AdoptCode, BeginCode, ForgetCode, LoadCode, OpenCode};
 use books::effects::{Claim, Effects, EffectsError, StockVersion};
+use books::marks;
 use service::postgres::DatabaseError;
 use service::redis_reply::{RedisStepError, integer, integers};
 
 const BEGIN_VOUCH: &str = include_str!("../../../lua/begin_vouch.lua");
+const FORGET_SALE: &str = include_str!("../../../lua/forget_sale.lua");
 const LOAD_SALE: &str = include_str!("../../../lua/load_sale.lua");
 const ADOPT_BUYERS: &str = include_str!("../../../lua/adopt_buyers.lua");
 const OPEN_SALE: &str = include_str!("../../../lua/open_sale.lua");
@@ -91,6 +93,7 @@ impl Books for Client {
 pub struct Voucher<R = RedisPool> {
     redis: R,
     begin: LoadedScript,
+    forget: LoadedScript,
     load: LoadedScript,
     adopt: LoadedScript,
     open: LoadedScript,
@@ -102,6 +105,7 @@ impl<R: RedisCalls> Voucher<R> {
         Self {
             redis,
             begin: LoadedScript::new(BEGIN_VOUCH),
+            forget: LoadedScript::new(FORGET_SALE),
             load: LoadedScript::new(LOAD_SALE),
             adopt: LoadedScript::new(ADOPT_BUYERS),
             open: LoadedScript::new(OPEN_SALE),
@@ -131,12 +135,15 @@ impl<R: RedisCalls> Voucher<R> {
             return Ok(Vouched::Outrun);
         }
         let (lost_epoch, lost_seq) = match memory {
-            Memory::Remembers { epoch: known, seq, applied } => {
+            Memory::Remembers { epoch: known, seq, applied } if known >= sale.reset_epoch => {
                 let stock = StockVersion { product, version: sale.version, stock: sale.stock };
                 effects.replay(&snapshot, Claim::Epoch(epoch), stock, applied).await?;
                 (known, seq)
             }
-            Memory::Missing => {
+            memory => {
+                if memory != Memory::Missing {
+                    self.forget(&sale).await?;
+                }
                 self.load(&snapshot, &sale).await?;
                 (Epoch(0), Seq(0))
             }
@@ -146,7 +153,8 @@ impl<R: RedisCalls> Voucher<R> {
             return Ok(Vouched::Outrun);
         };
         service::kill_point::pass("gatekeeper.adopted");
-        if self.open(&sale, node, seq).await? {
+        let gone = self.decided_mark(&snapshot, product).await?;
+        if self.open(&sale, node, seq, gone).await? {
             Ok(Vouched::Opened { epoch, adopted })
         } else {
             Ok(Vouched::Outrun)
@@ -170,6 +178,32 @@ impl<R: RedisCalls> Voucher<R> {
             BeginCode::Missing => Some(Memory::Missing),
             BeginCode::Outrun => None,
         })
+    }
+
+    /// Makes the node forget a sale from before its reset.
+    async fn forget(&self, sale: &Sale) -> Result<(), EffectsError> {
+        let (key, buyers) = (keys::sale(sale.product), keys::buyers(sale.product));
+        let mut command = self.forget.command(&[&key, &buyers]);
+        command.arg(sale.epoch.0);
+        let reply = self.redis.call(&self.forget, &command).await.map_err(RedisStepError::from)?;
+        match ForgetCode::from_number(integer(&reply)?)? {
+            ForgetCode::Forgotten => Ok(()),
+            ForgetCode::Outrun => Err(EffectsError::Closed),
+        }
+    }
+
+    /// The adjustment whose mark this node kept although it was refused: its effect would have
+    /// cleared the mark, and while it is pending somebody still counts on it. Nobody else marks or
+    /// clears while the sale is claimed.
+    async fn decided_mark(
+        &self,
+        snapshot: &impl SaleBooks,
+        product: ProductId,
+    ) -> Result<Option<AdjustmentId>, EffectsError> {
+        match marks::standing(&self.redis, product).await? {
+            Some(adjustment) if !snapshot.is_pending(adjustment).await? => Ok(Some(adjustment)),
+            _ => Ok(None),
+        }
     }
 
     async fn load(&self, snapshot: &impl SaleBooks, sale: &Sale) -> Result<(), EffectsError> {
@@ -213,7 +247,13 @@ impl<R: RedisCalls> Voucher<R> {
         Ok(Some((adopted, last_seq)))
     }
 
-    async fn open(&self, sale: &Sale, node: &Node, seq: Seq) -> Result<bool, RedisStepError> {
+    async fn open(
+        &self,
+        sale: &Sale,
+        node: &Node,
+        seq: Seq,
+        gone: Option<AdjustmentId>,
+    ) -> Result<bool, RedisStepError> {
         let mut command = self.open.command(&[&keys::sale(sale.product)]);
         command
             .arg(sale.epoch.0)
@@ -224,10 +264,12 @@ impl<R: RedisCalls> Voucher<R> {
             .arg(sale.stock)
             .arg(sale.total)
             .arg(sale.limit)
-            .arg(sale.opens_at_ms)
-            .arg(sale.closes_at_ms)
-            .arg(&sale.state)
-            .arg(seq.0);
+            .arg(sale.window.opens_at_ms.unwrap_or(0))
+            .arg(sale.window.closes_at_ms.unwrap_or(0))
+            .arg(sale.state.as_str())
+            .arg(seq.0)
+            .arg(sale.sale_version)
+            .arg(gone.map(|id| id.to_string()).unwrap_or_default());
         let reply = self.redis.call(&self.open, &command).await?;
         Ok(OpenCode::from_number(integer(&reply)?)? == OpenCode::Opened)
     }

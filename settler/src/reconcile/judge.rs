@@ -4,6 +4,7 @@
 //! available later can never be more than the stock was earlier.
 //! Invariant: what cannot be compared is no finding; a finding needs no second look to be true.
 
+use books::cut::Cut;
 use domain::contract::reconcile::{Finding, ProductBooks};
 use domain::{Epoch, ProductId};
 
@@ -18,7 +19,9 @@ pub struct Ledger {
     pub stock: i64,
     /// Units owned by orders.
     pub holding: i64,
-    /// Buyers with more than the limit.
+    /// Units of `total` that neither its beginning nor an adjustment explains.
+    pub unexplained: i64,
+    /// Buyers with more than the largest limit the sale ever had.
     pub over_limit: i64,
     /// Newest epoch.
     pub epoch: Epoch,
@@ -26,23 +29,6 @@ pub struct Ledger {
     pub effect_seq: i64,
     /// Number of this value of the stock.
     pub version: i64,
-}
-
-/// The same product in Redis, from one script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// Somebody vouches for the node.
-    pub open: bool,
-    /// Units that can be reserved.
-    pub available: i64,
-    /// Life of the sale's state.
-    pub epoch: Epoch,
-    /// Last arrival.
-    pub seq: i64,
-    /// Last effect applied.
-    pub applied: i64,
-    /// Entries of the outbox.
-    pub outbox: i64,
 }
 
 /// What one look at a product found.
@@ -72,10 +58,10 @@ impl Look {
 
 /// The books of one product, and what is wrong with them.
 pub fn judge(look: &Look, before: Option<&Look>) -> ProductBooks {
-    let Ledger { product, total, stock, holding, over_limit, .. } = look.ledger;
+    let Ledger { product, total, stock, holding, unexplained, over_limit, .. } = look.ledger;
     let quiet = look.is_quiet(before);
     let compared = look.comparable();
-    let open = compared.map(|cut| stock - cut.available);
+    let open = compared.map(|cut| stock - cut.available - cut.marked);
     let mut findings = Vec::new();
     let mut find = |invariant, amount: i64, detail| {
         if amount != 0 {
@@ -83,6 +69,7 @@ pub fn judge(look: &Look, before: Option<&Look>) -> ProductBooks {
         }
     };
     find("I1", total - stock - holding, "units are neither in stock nor in an order");
+    find("I1", unexplained, "the total was changed by no adjustment");
     find("I2", (-stock).max(0), "the stock is negative");
     find("I5", over_limit, "buyers hold more than the limit");
     match open {
@@ -114,6 +101,7 @@ mod tests {
                 total: 100,
                 stock: 60,
                 holding: 40,
+                unexplained: 0,
                 over_limit: 0,
                 epoch: Epoch(2),
                 effect_seq: 3,
@@ -126,6 +114,8 @@ mod tests {
                 seq: 40,
                 applied: 3,
                 outbox: 0,
+                marked: 0,
+                sale_version: 1,
             }),
             queue: Some(0),
         }
@@ -158,6 +148,7 @@ mod tests {
         };
         assert_eq!(with(|l| l.holding = 39), [("I1", 1)]);
         assert_eq!(with(|l| l.holding = 42), [("I1", -2)]);
+        assert_eq!(with(|l| l.unexplained = 2), [("I1", 2)]);
         assert_eq!(with(|l| l.over_limit = 3), [("I5", 3)]);
         assert_eq!(with(|l| (l.stock, l.holding) = (-5, 105)), [("I2", 5), ("I4", 65)]);
     }
@@ -174,6 +165,15 @@ mod tests {
         let in_outbox = with_cut(|cut| (cut.available, cut.outbox) = (50, 1));
         assert_eq!(found(&in_outbox, Some(&in_outbox)), []);
         assert_eq!(found(&with_cut(|cut| cut.available = 61), None), [("I4", 1)]);
+    }
+
+    #[test]
+    fn units_an_adjustment_marked_are_neither_available_nor_open() {
+        let marked = with_cut(|cut| (cut.available, cut.marked) = (50, 10));
+        assert_eq!(judge(&marked, None).open, Some(0));
+        assert_eq!(found(&marked, Some(&marked)), []);
+        let too_many = with_cut(|cut| (cut.available, cut.marked) = (50, 11));
+        assert_eq!(found(&too_many, None), [("I4", 1)]);
     }
 
     #[test]

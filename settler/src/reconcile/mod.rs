@@ -10,24 +10,25 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::Pool;
+use domain::contract::keys;
 use domain::contract::reconcile::{ProductBooks, ReconcileView};
-use domain::contract::{keys, rfc3339};
+use domain::contract::rfc3339;
 use domain::{Epoch, ProductId};
-use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
+use service::postgres::DatabaseError;
+use service::redis_pool::{RedisCalls, RedisPool};
+use service::redis_reply::RedisStepError;
 use tokio::sync::{mpsc, watch};
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
-use crate::codes::CutCode;
 use crate::consume::broker::{Depths, Observer};
 use crate::gatekeeper::Leading;
 use crate::metrics::Metrics;
 use crate::settle::SettleError;
-use judge::{Cut, Ledger, Look, judge};
-use service::redis_reply::{RedisStepError, integers};
+use books::cut::{Cut, Cuts};
+use judge::{Ledger, Look, judge};
 
 const AUDIT_SALES: &str = include_str!("../../../sql/audit_sales.sql");
-const READ_CUT: &str = include_str!("../../../lua/read_cut.lua");
 
 /// A look reads every order; so many times its duration passes before the next.
 const PAUSE_FACTOR: u32 = 20;
@@ -35,9 +36,9 @@ const PAUSE_FACTOR: u32 = 20;
 /// Looks at everything.
 pub struct Reconciler {
     pool: Pool,
-    redis: RedisPool,
     queues: Observer,
-    script: LoadedScript,
+    redis: RedisPool,
+    cuts: Cuts,
     before: HashMap<ProductId, Look>,
 }
 
@@ -59,8 +60,8 @@ impl Reconciler {
     /// Does not connect yet.
     pub fn new(pool: Pool, redis: RedisPool, amqp_url: String) -> Self {
         let queues = Observer::new(amqp_url);
-        let script = LoadedScript::new(READ_CUT);
-        Self { pool, redis, queues, script, before: HashMap::new() }
+        let cuts = Cuts::new(redis.clone());
+        Self { pool, queues, redis, cuts, before: HashMap::new() }
     }
 
     /// Looks every `period` while this settler leads, exports what it finds and raises the alarm,
@@ -93,6 +94,7 @@ impl Reconciler {
             match looked {
                 Ok(view) => {
                     metrics.books.export(&view);
+                    self.keep(&view).await;
                     raise_alarm(&view.products, &mut alarmed);
                     for stranded in self.stranded(&view.products) {
                         // Full: it is being swept.
@@ -123,6 +125,17 @@ impl Reconciler {
         Ok(view(now_ms, products, depths))
     }
 
+    /// Keeps the report for whoever asks an edge for it.
+    async fn keep(&self, view: &ReconcileView) {
+        let kept = async {
+            let client = self.pool.get().await.map_err(DatabaseError::from)?;
+            books::reports::store(&client, &view.to_json()).await
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!(%error, "the report cannot be kept");
+        }
+    }
+
     /// Products with units that are reserved while nothing waits that would settle them.
     fn stranded(&self, products: &[ProductBooks]) -> Vec<Stranded> {
         let waiting = products.iter().filter(|books| books.quiet && books.open > Some(0));
@@ -151,25 +164,13 @@ impl Reconciler {
                 cuts.push(None);
                 continue;
             }
-            let cut = self.read_cut(ledger.product).await;
+            let cut = self.cuts.read(ledger.product).await;
             if let Err(RedisStepError::Call(_)) = cut {
                 away.insert(node);
             }
             cuts.push(cut.ok().flatten());
         }
         cuts
-    }
-
-    async fn read_cut(&self, product: ProductId) -> Result<Option<Cut>, RedisStepError> {
-        let command = self.script.command(&[&keys::sale(product), &keys::outbox(product)]);
-        let reply = self.redis.call(&self.script, &command).await?;
-        let [code, available, epoch, seq, applied, outbox] = integers(&reply)?;
-        let open = match CutCode::from_number(code)? {
-            CutCode::Missing => return Ok(None),
-            CutCode::Open => true,
-            CutCode::Closed => false,
-        };
-        Ok(Some(Cut { open, available, epoch: Epoch(epoch), seq, applied, outbox }))
     }
 }
 
@@ -185,6 +186,7 @@ fn read_ledger(row: &Row) -> Option<Ledger> {
         total: row.get("total"),
         stock: row.get("stock"),
         holding: row.get("holding"),
+        unexplained: row.get("unexplained"),
         over_limit: row.get("over_limit"),
         epoch: Epoch(row.get("epoch")),
         effect_seq: row.get("effect_seq"),

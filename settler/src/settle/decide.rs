@@ -125,18 +125,18 @@ pub fn effects_of(
     let is_older =
         |o: &SettleOrder| products.get(&o.product).is_some_and(|product| o.epoch < product.epoch);
     let adopted = confirmed.iter().filter(|o| is_older(o)).map(|o| (o.product, o.order));
-    let voided = rejected.iter().map(|o| (o.product, EffectKind::Void, o.order));
+    let voided = rejected.iter().map(|o| (o.product, EffectKind::Void(o.order)));
     let restored = holders.iter().map(|holder| (holder.product, holder.order));
     let mut next: HashMap<ProductId, i64> =
         products.iter().map(|(id, product)| (*id, product.effect_seq)).collect();
     adopted
-        .map(|(product, order)| (product, EffectKind::Adopt, order))
+        .map(|(product, order)| (product, EffectKind::Adopt(order)))
         .chain(voided)
-        .chain(restored.map(|(product, order)| (product, EffectKind::Adopt, order)))
-        .map(|(product, kind, order)| {
+        .chain(restored.map(|(product, order)| (product, EffectKind::Adopt(order))))
+        .map(|(product, kind)| {
             let n = next.entry(product).or_default();
             *n += 1;
-            Effect { product, n: *n, kind, order }
+            Effect { product, n: *n, kind }
         })
         .collect()
 }
@@ -228,13 +228,13 @@ mod tests {
         let rival = order(2, 7, 1, 2, 1);
         let holder = HolderRow { product: product(1), order: order(3, 7, 1, 1, 8).order };
         let effects = effects_of(&[late], &[rival], &[holder], &products(9, 2, 5));
-        let told: Vec<_> = effects.iter().map(|e| (e.n, e.kind, e.order.id)).collect();
+        let told: Vec<_> = effects.iter().map(|e| (e.n, e.kind)).collect();
         assert_eq!(
             told,
             [
-                (6, EffectKind::Adopt, late.order.id),
-                (7, EffectKind::Void, rival.order.id),
-                (8, EffectKind::Adopt, holder.order.id),
+                (6, EffectKind::Adopt(late.order)),
+                (7, EffectKind::Void(rival.order)),
+                (8, EffectKind::Adopt(holder.order)),
             ]
         );
     }

@@ -2,15 +2,16 @@
 //!
 //! `MODEL_SEED` repeats a run; `MODEL_STEPS` makes it longer.
 
+mod operators;
+
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::contract::keys;
-use domain::model::{Asked, Begun, Decision, Effect, Loaded, Model, Opened, Opening, Vouch};
-use domain::{
-    Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, SaleWindow, Seq,
-    StoredState,
+use domain::model::{
+    Asked, Begun, Decision, Effect, EffectKind, Loaded, Mark, Model, Opened, Opening, Vouch,
 };
+use domain::{Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, Seq};
 use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};
@@ -198,40 +199,26 @@ impl Pair {
 
     async fn open(&mut self) {
         let (claim, here) = (self.claim(), !self.dice.one_in(8));
-        let states = [StoredState::Open, StoredState::Paused, StoredState::Closed];
-        let rare = if self.dice.one_in(6) { 1 + self.dice.below(2) } else { 0 };
-        let now = now_ms();
-        // Mostly a window that sells, or none.
-        let mut at = |likely: i64| match self.dice.below(20) {
-            0 => Some(now - HOUR_MS),
-            1 => Some(now + HOUR_MS),
-            2..=7 => Some(now + likely),
-            _ => None,
-        };
-        let window = SaleWindow { opens_at_ms: at(-HOUR_MS), closes_at_ms: at(HOUR_MS) };
-        let opened = Opened {
-            epoch: claim,
-            rev: 0,
-            version: self.dice.below(9),
-            stock: self.dice.below(60),
-            limit: 1 + self.dice.below(4),
-            state: states[usize::try_from(rare).unwrap()],
-            window,
-        };
+        let settings = self.settings();
+        let (version, stock) = (self.dice.below(9), self.dice.below(60));
+        let opened = Opened { epoch: claim, rev: 0, version, stock, settings };
         let seq = self.dice.below(40);
+        let gone = self.dice.one_in(2).then(|| self.adjustment());
+        let window = settings.window;
         let reply = self.call("open_sale", |command| {
             command.arg(claim.0).arg(if here { self.replid.as_str() } else { ELSEWHERE });
             command.arg(keys::FEED_CHANNEL).arg(product().get()).arg(opened.version);
-            command.arg(opened.stock).arg(TOTAL).arg(opened.limit);
+            command.arg(opened.stock).arg(settings.total).arg(settings.limit);
             command.arg(window.opens_at_ms.unwrap_or(0)).arg(window.closes_at_ms.unwrap_or(0));
-            command.arg(opened.state.as_str()).arg(seq);
+            command.arg(settings.state.as_str()).arg(seq).arg(settings.sale_version);
+            command.arg(gone.map(|id| id.to_string()).unwrap_or_default());
         });
         let opening = match ints(&reply.await)[0] {
             0 => Opening::Opened,
             1 => Opening::Outrun,
             _ => Opening::Restarted,
         };
-        assert_eq!(opening, self.model.open_sale(claim, here, seq, opened));
+        assert_eq!(opening, self.model.open_sale(claim, here, seq, opened, gone));
         self.note(&opening);
     }
 
@@ -242,7 +229,15 @@ impl Pair {
         let mut effects = Vec::new();
         for n in first..first + self.dice.below(4) {
             let user = self.user();
-            effects.push(Effect { n, adopt: self.dice.one_in(2), user, holder: self.holder(user) });
+            let holder = self.holder(user);
+            let mark = Mark { id: self.adjustment(), units: 1 + self.dice.below(9) };
+            let kind = match self.dice.below(6) {
+                0..=1 => EffectKind::Adopt(user, holder),
+                2..=3 => EffectKind::Void(user, holder),
+                4 => EffectKind::Add(mark),
+                _ => EffectKind::Withdraw(mark),
+            };
+            effects.push(Effect { n, kind });
         }
         let (version, stock) = (self.dice.below(15), self.dice.below(60));
         let claim = claim.filter(|claim| claim.0 > 0);
@@ -250,35 +245,26 @@ impl Pair {
             command.arg(claim.map_or(0, |claim| claim.0)).arg(keys::FEED_CHANNEL);
             command.arg(product().get()).arg(version).arg(stock).arg("[]");
             for effect in &effects {
-                let kind = if effect.adopt { "adopt" } else { "void" };
-                command.arg(effect.n).arg(kind).arg(effect.user);
-                command.arg(effect.holder.quantity.units());
-                command.arg(effect.holder.id.to_string()).arg(effect.holder.encode_end());
+                let (kind, order, mark) = match effect.kind {
+                    EffectKind::Adopt(user, holder) => ("adopt", Some((user, holder)), None),
+                    EffectKind::Void(user, holder) => ("void", Some((user, holder)), None),
+                    EffectKind::Add(mark) => ("add", None, Some(mark)),
+                    EffectKind::Withdraw(mark) => ("withdraw", None, Some(mark)),
+                };
+                command.arg(effect.n).arg(kind);
+                if let Some((user, holder)) = order {
+                    command.arg(user).arg(holder.quantity.units());
+                    command.arg(holder.id.to_string()).arg(holder.encode_end());
+                }
+                if let Some(mark) = mark {
+                    command.arg("").arg(mark.units).arg(mark.id.to_string()).arg("");
+                }
             }
         });
         let reply = ints(&reply.await);
         let applied = (reply[0] == 0).then_some(reply[1]);
         self.note(&if applied.is_some() { "reported" } else { "reporting closed" });
         assert_eq!(applied, self.model.report(claim, version, stock, &effects), "{effects:?}");
-    }
-
-    /// What befalls a node: its vouch is not its own any more, or everything is gone.
-    async fn befall(&mut self) {
-        let mut command = redis::cmd("FLUSHALL");
-        match self.dice.below(4) {
-            0 => self.model = Model::default(),
-            1 => {
-                command = redis::cmd("HSET");
-                command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD).arg(ELSEWHERE);
-                self.model.vouch = Vouch::AnotherNode;
-            }
-            _ => {
-                command = redis::cmd("HDEL");
-                command.arg(keys::sale(product())).arg(keys::SALE_VOUCH_FIELD);
-                self.model.vouch = Vouch::Nobody;
-            }
-        }
-        self.redis.query(&command).await.unwrap();
     }
 
     async fn compare(&self) {
@@ -313,11 +299,16 @@ impl Pair {
             put("rev", opened.rev.to_string());
             put("version", opened.version.to_string());
             put("stock", opened.stock.to_string());
-            put("total", TOTAL.to_string());
-            put("limit", opened.limit.to_string());
-            put("state", opened.state.as_str().to_owned());
-            put("opens_at", opened.window.opens_at_ms.unwrap_or(0).to_string());
-            put("closes_at", opened.window.closes_at_ms.unwrap_or(0).to_string());
+            let settings = opened.settings;
+            put("sale_version", settings.sale_version.to_string());
+            put("total", settings.total.to_string());
+            put("limit", settings.limit.to_string());
+            put("state", settings.state.as_str().to_owned());
+            put("opens_at", settings.window.opens_at_ms.unwrap_or(0).to_string());
+            put("closes_at", settings.window.closes_at_ms.unwrap_or(0).to_string());
+        }
+        if let Some(Mark { id, units }) = model.mark {
+            put("withdrawing", format!("{id}|{units}"));
         }
         assert_eq!(sale, expected);
     }
@@ -340,6 +331,10 @@ async fn pair(stack: &Stack, seed: u64) -> Pair {
         ("adopt_buyers", include_str!("../../../lua/adopt_buyers.lua")),
         ("open_sale", include_str!("../../../lua/open_sale.lua")),
         ("report_stock", include_str!("../../../lua/report_stock.lua")),
+        ("update_sale", include_str!("../../../lua/update_sale.lua")),
+        ("withdraw_units", include_str!("../../../lua/withdraw_units.lua")),
+        ("release_units", include_str!("../../../lua/release_units.lua")),
+        ("forget_sale", include_str!("../../../lua/forget_sale.lua")),
     ]);
     let scripts = scripts.into_iter().map(|(name, text)| (name, LoadedScript::new(text))).collect();
     Pair {
@@ -369,10 +364,14 @@ async fn the_scripts_do_what_the_model_does() {
         let loaded = pair.model.loaded.is_some();
         match pair.dice.below(100) {
             _ if !loaded => pair.begin().await,
-            0..=54 => pair.reserve().await,
-            55..=69 => pair.report().await,
-            70..=79 => pair.adopt().await,
-            80..=93 => pair.open().await,
+            0..=44 => pair.reserve().await,
+            45..=59 => pair.report().await,
+            60..=67 => pair.adopt().await,
+            68..=80 => pair.open().await,
+            81..=84 => pair.update().await,
+            85..=90 => pair.withdraw().await,
+            91..=92 => pair.release().await,
+            93 => pair.forget().await,
             94..=97 => pair.begin().await,
             _ => pair.befall().await,
         }
@@ -380,9 +379,9 @@ async fn the_scripts_do_what_the_model_does() {
         pair.compare().await;
     }
     assert!(decided > steps / 5, "the sale was open for {decided} steps only: a weak run");
-    // Eleven codes of a request, two of a batch, three each of a claim and an opening, two each of
-    // the other scripts.
+    // Eleven codes of a request, two of a batch, three each of a claim, an opening, an update and a
+    // release, five of a withdrawal, two each of the other scripts.
     eprintln!("{:?}", pair.seen);
-    assert_eq!(pair.seen.len(), 11 + 2 + 3 + 3 + 2 * 2, "{:?}", pair.seen);
+    assert_eq!(pair.seen.len(), 11 + 2 + 4 * 3 + 5 + 3 * 2, "{:?}", pair.seen);
     stack.shutdown().await;
 }

@@ -42,8 +42,11 @@ async fn second_order_of_a_user_is_recorded_as_rejected() {
     assert_eq!((settled.confirmed, settled.rejected), (1, 1));
     assert_eq!(outcome(&servers, 1).await, ("confirmed".into(), None));
     assert_eq!(outcome(&servers, 2).await, ("rejected".into(), Some("already_purchased".into())));
-    let told: Vec<_> =
-        settled.reports[0].effects.iter().map(|e| (e.kind.as_str(), e.order)).collect();
+    let told: Vec<_> = settled.reports[0]
+        .effects
+        .iter()
+        .map(|e| (e.kind.as_str(), e.kind.order().unwrap()))
+        .collect();
     assert_eq!(told, [("void", order(2, 101, 2)), ("adopt", first)], "with its key");
     servers.assert_ledger_adds_up().await;
 }
@@ -77,7 +80,10 @@ async fn late_order_of_an_older_epoch_is_adopted() {
     assert_eq!(settled.confirmed, 2);
     let effects = &settled.reports[0].effects;
     assert_eq!(effects.len(), 1, "only the late one: {effects:?}");
-    assert_eq!((effects[0].n, effects[0].kind.as_str(), effects[0].order.id), (1, "adopt", id(1)));
+    assert_eq!(
+        (effects[0].n, effects[0].kind.as_str(), effects[0].kind.order().unwrap().id),
+        (1, "adopt", id(1))
+    );
     assert_eq!(servers.number("SELECT effect_seq FROM products").await, 1);
 }
 

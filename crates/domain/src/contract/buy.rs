@@ -3,15 +3,10 @@
 //! Invariant: a body that is not one JSON object is `InvalidJson`; a JSON object with a wrong,
 //! missing, or unknown field is `InvalidField` naming it. Nothing is coerced.
 
-use std::fmt;
-
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::strict::{self, BodyError, Value};
 use crate::ids::{ProductId, Quantity, UserId};
-
-/// The largest body accepted, in bytes; a valid one is under 100.
-pub const BODY_BYTES_MAX: usize = 4096;
 
 /// One press of Buy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,190 +19,30 @@ pub struct BuyRequest {
     pub quantity: Quantity,
 }
 
-/// Why a body is not a [`BuyRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BuyError {
-    /// Not one JSON object in UTF-8.
-    #[error("{0}")]
-    InvalidJson(String),
-    /// A field is missing, unknown, or has a value it cannot have.
-    #[error("{field} {problem}")]
-    InvalidField {
-        /// The field's name as the body or the contract spells it.
-        field: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
 impl BuyRequest {
-    /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.
-    pub fn parse(body: &[u8]) -> Result<Self, BuyError> {
-        let fields: Fields =
-            serde_json::from_slice(body).map_err(|e| BuyError::InvalidJson(e.to_string()))?;
-        if let Some(field) = fields.unknown {
-            return Err(invalid(&field, "is not a field of this request"));
-        }
-        let user = id("user_id", fields.user_id, UserId::new)?;
-        let product = id("product_id", fields.product_id, ProductId::new)?;
-        let quantity = match fields.quantity {
+    /// Reads a body of at most [`strict::BODY_BYTES_MAX`] bytes; a valid one is under 100.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
+        let [user, product, quantity] = strict::read(body, &["user_id", "product_id", "quantity"])?;
+        let user = id("user_id", user.as_ref(), UserId::new)?;
+        let product = id("product_id", product.as_ref(), ProductId::new)?;
+        let quantity = match quantity {
             None => Quantity::ONE,
-            value => id("quantity", value, Quantity::new)?,
+            Some(value) => id("quantity", Some(&value), Quantity::new)?,
         };
         Ok(Self { user, product, quantity })
     }
 }
 
-fn invalid(field: &str, problem: &str) -> BuyError {
-    BuyError::InvalidField { field: field.to_owned(), problem: problem.to_owned() }
-}
-
 fn id<T>(
     field: &str,
-    value: Option<Scalar>,
+    value: Option<&Value>,
     parse: fn(i64) -> Result<T, crate::ids::IdError>,
-) -> Result<T, BuyError> {
-    match value {
-        None => Err(invalid(field, "is missing")),
-        Some(Scalar::Integer(number)) => {
-            parse(number).map_err(|error| invalid(field, &error.to_string()))
-        }
-        Some(Scalar::Other) => Err(invalid(field, "must be a whole number")),
-    }
-}
-
-/// A field's value: a whole number that fits an `i64`, or anything else.
-#[derive(Clone, Copy)]
-enum Scalar {
-    Integer(i64),
-    Other,
-}
-
-#[derive(Default)]
-struct Fields {
-    user_id: Option<Scalar>,
-    product_id: Option<Scalar>,
-    quantity: Option<Scalar>,
-    unknown: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(name) = map.next_key::<Name>()? {
-            let value = map.next_value::<Scalar>()?;
-            let slot = match name {
-                Name::UserId => &mut fields.user_id,
-                Name::ProductId => &mut fields.product_id,
-                Name::Quantity => &mut fields.quantity,
-                Name::Unknown(name) => {
-                    fields.unknown.get_or_insert(name);
-                    continue;
-                }
-            };
-            // RFC 8259 leaves duplicate names to the reader; guessing which one counts is worse.
-            if slot.replace(value).is_some() {
-                return Err(A::Error::custom("duplicate field name"));
-            }
-        }
-        Ok(fields)
-    }
-}
-
-enum Name {
-    UserId,
-    ProductId,
-    Quantity,
-    Unknown(String),
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = Name;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-                Ok(match name {
-                    "user_id" => Name::UserId,
-                    "product_id" => Name::ProductId,
-                    "quantity" => Name::Quantity,
-                    // A hostile name is cut: it comes back in the error body.
-                    other => Name::Unknown(other.chars().take(64).collect()),
-                })
-            }
-        }
-        deserializer.deserialize_identifier(NameVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Integer(number))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-        Ok(i64::try_from(number).map_or(Scalar::Other, Scalar::Integer))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    // Walks by recursion, unlike `IgnoredAny`, so that serde_json's depth limit of 128 applies.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
-        while seq.next_element::<Self::Value>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<Name, Scalar>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
+) -> Result<T, BodyError> {
+    let number = strict::integer(field, value)?;
+    parse(number).map_err(|error| BodyError::field(field, error.to_string()))
 }
 
 /// The body of a `202`: the order is queued, exactly one outcome will be recorded for its id.
@@ -249,7 +84,7 @@ mod tests {
     #[track_caller]
     fn field_of(body: &str) -> String {
         match BuyRequest::parse(body.as_bytes()) {
-            Err(BuyError::InvalidField { field, .. }) => field,
+            Err(BodyError::InvalidField { field, .. }) => field,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -285,7 +120,7 @@ mod tests {
         ];
         for (number, body) in cases.iter().enumerate() {
             let result = BuyRequest::parse(body);
-            assert!(matches!(result, Err(BuyError::InvalidJson(_))), "case {number}: {result:?}");
+            assert!(matches!(result, Err(BodyError::InvalidJson(_))), "case {number}: {result:?}");
         }
     }
 

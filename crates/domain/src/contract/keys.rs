@@ -16,6 +16,9 @@ pub const SALE_FEED_FIELDS: [&str; 7] =
 /// Field of `sale:{P}` that names the node somebody vouched for.
 pub const SALE_VOUCH_FIELD: &str = "vouch";
 
+/// Field of `sale:{P}` with the units an adjustment took out, `adjustment id|units`.
+pub const SALE_WITHDRAWING_FIELD: &str = "withdrawing";
+
 /// Hash of the sale itself.
 pub fn sale(product: ProductId) -> String {
     format!("sale:{{{product}}}")

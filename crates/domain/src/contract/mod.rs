@@ -4,6 +4,8 @@
 //! are JSON numbers, times are RFC 3339 UTC, money is in minor units (ISO 4217).
 //! Invariant: this is the only module of the project's programs that derives `Serialize`.
 
+pub mod admin;
+pub mod admin_view;
 pub mod buy;
 pub mod dead_letter;
 pub mod feed;
@@ -16,4 +18,5 @@ pub mod product_view;
 pub mod reconcile;
 pub mod rfc3339;
 pub mod socket;
+pub mod strict;
 pub mod topology;

@@ -45,10 +45,12 @@ codes! {
     SoldOut = "SOLD_OUT", 400, "Sold out";
     /// Less than asked is available.
     NotEnough = "NOT_ENOUGH", 400, "Fewer units are available than asked for";
-    /// The buyer token is missing, malformed, wrong or expired.
+    /// The bearer token is missing, malformed, wrong or expired.
     InvalidToken = "INVALID_TOKEN", 401, "A valid token is needed";
     /// The buyer token is another user's.
     ForeignUser = "FOREIGN_USER", 403, "The token is another user's";
+    /// The sale is not one that may be reset.
+    ResetNotAllowed = "RESET_NOT_ALLOWED", 403, "This sale may not be reset";
     /// The WebSocket request comes from a page of another origin.
     ForeignOrigin = "FOREIGN_ORIGIN", 403, "This origin may not connect";
     /// No such product.
@@ -69,6 +71,12 @@ codes! {
     SalePaused = "SALE_PAUSED", 409, "The sale is paused";
     /// The sale is over.
     SaleEnded = "SALE_ENDED", 409, "The sale has ended";
+    /// A product of this number exists.
+    ProductExists = "PRODUCT_EXISTS", 409, "A product of this number exists";
+    /// Fewer units are free than are to be taken out.
+    NotEnoughFree = "NOT_ENOUGH_FREE", 409, "Fewer units are free than are to be taken out";
+    /// Orders of the sale are still on their way.
+    SaleBusy = "SALE_BUSY", 409, "Orders of this sale are still on their way";
     /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, "The body is too large";
     /// The URI is too long.

@@ -39,6 +39,12 @@ pub enum ServerMessage<'a> {
         epoch: i64,
         /// Revision within the epoch.
         rev: i64,
+        /// RFC 3339; null is unbounded.
+        opens_at: Option<&'a str>,
+        /// RFC 3339; null is unbounded.
+        closes_at: Option<&'a str>,
+        /// When the frame was written, RFC 3339; the state is that of this moment.
+        server_time: &'a str,
     },
     /// Sent every 15 s, so that silence means trouble.
     Heartbeat {
@@ -92,10 +98,17 @@ mod tests {
             state: "open",
             epoch: 1,
             rev: 2,
+            opens_at: None,
+            closes_at: Some("2026-01-31T12:00:00.000Z"),
+            server_time: "2026-01-31T11:00:00.000Z",
         };
         assert_eq!(
             String::from_utf8(stock.to_json()).unwrap(),
-            r#"{"type":"stock","product_id":1,"stock":999,"available":998,"state":"open","epoch":1,"rev":2}"#
+            concat!(
+                r#"{"type":"stock","product_id":1,"stock":999,"available":998,"state":"open","#,
+                r#""epoch":1,"rev":2,"opens_at":null,"closes_at":"2026-01-31T12:00:00.000Z","#,
+                r#""server_time":"2026-01-31T11:00:00.000Z"}"#
+            )
         );
         let watch = r#"{"type":"watch","reservation_id":"x"}"#;
         assert!(matches!(serde_json::from_str(watch), Ok(ClientMessage::Watch { .. })));

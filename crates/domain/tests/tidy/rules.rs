@@ -43,6 +43,8 @@ pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
     ("sweeper", &["consume", "reconcile", "settle"]),
     ("commands", &["reconcile", "settings"]),
     ("dead", &["commands", "consume", "settings"]),
+    ("sale_command", &["commands", "preflight", "settings"]),
+    ("preflight", &["commands", "consume", "gatekeeper", "reconcile"]),
     ("reconcile", &["consume", "gatekeeper", "settle", "metrics", "codes"]),
     ("consume", &["settle", "report", "metrics"]),
     ("relay", &["consume", "gatekeeper", "metrics"]),

@@ -78,6 +78,10 @@ impl Ledger {
         self.0.query_one(query, &[]).await.unwrap().get(0)
     }
 
+    pub(crate) async fn text(&self, query: &str) -> String {
+        self.0.query_one(query, &[]).await.unwrap().get(0)
+    }
+
     pub(crate) async fn execute(&self, statement: &str) {
         self.0.batch_execute(statement).await.unwrap();
     }

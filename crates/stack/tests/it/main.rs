@@ -1,6 +1,7 @@
 //! Integration tests of the whole system, on real servers each test starts for itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod browser;
 mod buyer;
 mod cluster;
