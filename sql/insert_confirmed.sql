@@ -1,12 +1,17 @@
--- Record orders as confirmed; one whose id is known, or whose user holds units already, is left
--- out of the answer.
+-- Record orders as confirmed, or as held where their sale holds; one whose id is known, or whose
+-- user holds units already, is left out of the answer. A hold begins now, not when the transaction
+-- began to wait for the product.
 -- Params: $1 uuid[] ids · $2 bigint[] product ids · $3 bigint[] user ids · $4 bigint[] quantities ·
---   $5 bigint[] epochs · $6 bigint[] seqs · $7 bigint[] reserved at, ms since the Unix epoch
-INSERT INTO orders (id, product_id, user_id, quantity, epoch, seq, status, reserved_at)
-SELECT o.id, o.product_id, o.user_id, o.quantity, o.epoch, o.seq, 'confirmed',
-       to_timestamp(o.reserved_at_ms / 1000.0)
+--   $5 bigint[] epochs · $6 bigint[] seqs · $7 bigint[] reserved at, ms since the Unix epoch ·
+--   $8 integer[] seconds of hold, 0 for none
+INSERT INTO orders (id, product_id, user_id, quantity, epoch, seq, status, reserved_at, expires_at)
+SELECT o.id, o.product_id, o.user_id, o.quantity, o.epoch, o.seq,
+       CASE WHEN o.hold_seconds > 0 THEN 'held' ELSE 'confirmed' END,
+       to_timestamp(o.reserved_at_ms / 1000.0),
+       CASE WHEN o.hold_seconds > 0
+            THEN statement_timestamp() + make_interval(secs => o.hold_seconds) END
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::bigint[])
-     AS o (id, product_id, user_id, quantity, epoch, seq, reserved_at_ms)
+            $7::bigint[], $8::integer[])
+     AS o (id, product_id, user_id, quantity, epoch, seq, reserved_at_ms, hold_seconds)
 ON CONFLICT DO NOTHING
 RETURNING id

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::consume::Consume;
 use crate::consume::broker::Publisher;
+use crate::expiry::Expiry;
 use crate::gatekeeper::leader::Leadership;
 use crate::gatekeeper::{Gatekeeper, Leading};
 use crate::metrics::Metrics;
@@ -30,8 +31,8 @@ use crate::settings::RunSettings;
 use crate::sweeper::Sweeper;
 use books::effects::Effects;
 
-/// One connection settles; one is spare while a broken one is replaced.
-const SETTLE_CONNECTIONS: usize = 2;
+/// One connection settles, one expires; one is spare while a broken one is replaced.
+const SETTLE_CONNECTIONS: usize = 3;
 /// The gatekeeper works on one sale at a time; the reporter and the reconciler may need one each.
 const GATE_CONNECTIONS: usize = 3;
 /// Gatekeeper, reporter, relay and reconciler.
@@ -69,8 +70,10 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let (reporter, report) =
         report::reporter(stores.effects.clone(), stores.gate_pool.clone(), stop_reporter.clone());
     tasks.spawn(report);
-    let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
+    let consuming = tasks.spawn(consume.run(reporter.clone(), stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());
+    let expiry = Expiry { pool: stores.settle_pool.clone(), reporter, metrics: metrics.clone() };
+    tasks.spawn(expiry.run(leading.clone(), stop.clone()));
     let amqp_url = settings.servers.amqp_url.clone();
     let sweeper = Sweeper {
         pool: stores.gate_pool.clone(),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use books::effects::{Effects, EffectsError};
+use books::report::Report;
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
 use domain::{Epoch, ProductId, Quantity, ReservationId, Reserved, UserId};
@@ -25,7 +26,7 @@ use settler::gatekeeper::vouch::Voucher;
 use settler::metrics::Metrics;
 use settler::relay::Relay;
 use settler::settle::decide::arrange;
-use settler::settle::{Report, SettleError, record_batch};
+use settler::settle::{SettleError, record_batch};
 
 use crate::executor::Process;
 use crate::ledger::{Connection, Transaction};

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use books::effects::{Effect, EffectsLog};
+use books::ledger::{HolderRow, LockedProduct};
 use domain::contract::order_message::QueuedOrder;
 use domain::{Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId};
 use futures_util::{Stream, stream};
 use service::postgres::DatabaseError;
 use settler::gatekeeper::sales::{Sale, SaleBooks};
 use settler::gatekeeper::vouch::Books;
-use settler::settle::decide::{HolderRow, LockedProduct, SettleOrder};
+use settler::settle::decide::SettleOrder;
 use settler::settle::{Ledger, SettleError, StockChange, StockTaken};
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ impl Tables {
 
     /// Orders that hold units.
     pub(crate) fn holding(&self) -> impl Iterator<Item = &Row> {
-        self.orders.values().filter(|row| row.status == OrderStatus::Confirmed)
+        self.orders.values().filter(|row| row.status.holds_units())
     }
 
     pub(crate) fn units_held(&self) -> i64 {
@@ -184,13 +185,16 @@ impl Ledger for Transaction {
             }
             let Sale { product, stock, epoch, effect_seq, .. } = *sale;
             *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
-            return Ok([(product, LockedProduct { stock, epoch, effect_seq })].into());
+            return Ok(
+                [(product, LockedProduct { stock, epoch, effect_seq, hold_seconds: 0 })].into()
+            );
         }
     }
 
     async fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
+        _: &HashMap<ProductId, LockedProduct>,
     ) -> Result<HashSet<ReservationId>, SettleError> {
         let doubles = self.port.is(Mutant::NoUniqueHolder);
         self.statement(|tables| {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use books::effects::{Effect, EffectKind};
+use books::ledger::{HolderRow, LockedProduct};
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{Epoch, ProductId, RejectReason, ReservationId, UserId};
 
@@ -20,26 +21,6 @@ pub struct SettleOrder {
     pub order: QueuedOrder,
     /// Redis time of the reservation, ms since the Unix epoch.
     pub reserved_at_ms: i64,
-}
-
-/// A locked row of `products`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockedProduct {
-    /// Units not owned by an order.
-    pub stock: i64,
-    /// Epoch PostgreSQL knows.
-    pub epoch: Epoch,
-    /// Number of the last effect.
-    pub effect_seq: i64,
-}
-
-/// The order that holds units for a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HolderRow {
-    /// The product.
-    pub product: ProductId,
-    /// The order.
-    pub order: QueuedOrder,
 }
 
 /// Flattens micro-batches into the order they are judged in, each id once.
@@ -166,7 +147,10 @@ mod tests {
     }
 
     fn products(stock: i64, epoch: i64, effect_seq: i64) -> HashMap<ProductId, LockedProduct> {
-        HashMap::from([(product(1), LockedProduct { stock, epoch: Epoch(epoch), effect_seq })])
+        HashMap::from([(
+            product(1),
+            LockedProduct { stock, epoch: Epoch(epoch), effect_seq, hold_seconds: 0 },
+        )])
     }
 
     #[test]
