@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::{Board, Feed, Subscriber, Watchers};
+use crate::holds::Holds;
 use crate::http::Context;
 use crate::http::trace::Tracer;
 use crate::metrics::Metrics;
@@ -29,6 +30,11 @@ use crate::settings::{ReserveSettings, Settings};
 const DATABASE_CONNECTIONS: usize = 4;
 /// A read that takes longer helps nobody.
 const DATABASE_SESSION: &str = "-c statement_timeout=2000 -c default_transaction_read_only=on";
+
+/// Paying and cancelling: a few at once, as each holds its product for a millisecond.
+const BOOKS_CONNECTIONS: usize = 4;
+/// An edge that freezes inside a transaction loses its lock on the product after 2 s.
+const BOOKS_SESSION: &str = "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=2000";
 
 /// An edge, ready to run.
 struct Edge {
@@ -91,13 +97,13 @@ impl Edge {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let mut readiness = Readiness::default();
-        let pool = service::postgres::pool(
-            &servers.database_url,
-            "edge",
-            DATABASE_CONNECTIONS,
-            DATABASE_SESSION,
-        )
-        .context("DATABASE_URL")?;
+        let database_url = &servers.database_url;
+        let pool =
+            service::postgres::pool(database_url, "edge", DATABASE_CONNECTIONS, DATABASE_SESSION)
+                .context("DATABASE_URL")?;
+        let books =
+            service::postgres::pool(database_url, "edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)
+                .context("DATABASE_URL")?;
         let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
         let (publish, publisher) = publisher(
             servers.amqp_url.clone(),
@@ -124,6 +130,7 @@ impl Edge {
             metrics: metrics.clone(),
             stop,
         };
+        let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
         let subscriber = Subscriber {
             redis_url: servers.redis_url.clone(),
             redis,
@@ -138,6 +145,7 @@ impl Edge {
         let context = Arc::new(Context {
             reserver,
             feed,
+            holds,
             metrics,
             registry,
             readiness,

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use domain::contract::buy::{BODY_BYTES_MAX, BuyError, BuyRequest, Queued};
+use domain::contract::buy::{BuyError, BuyRequest, Queued};
 use domain::contract::order_view::status_url;
 use domain::contract::problem::{Code, Problem};
 use domain::contract::rfc3339;
 use domain::{Holder, ReservationId, Reserved};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
@@ -21,11 +20,9 @@ use uuid::Uuid;
 
 use super::Context;
 use super::answer::{Answer, json, refuse, refuse_because, refuse_raw, refuse_with};
+use super::body::read_body;
 use super::checks::check_json;
 use crate::reserve::{self, Proposal, ReserveError};
-
-/// How long a body may take: it has a hundred bytes.
-const BODY_MAX: Duration = Duration::from_secs(5);
 
 /// A refusal that is the same for everyone, or what makes it not so.
 enum Told {
@@ -107,21 +104,6 @@ where
         Ok(answer) => Ok(tell(context, &order, answer)),
         Err(ReserveError::Unavailable) => Err(plain(Code::Unavailable)),
         Err(ReserveError::OutcomeUnknown) => Err(plain(Code::OutcomeUnknown)),
-    }
-}
-
-/// Reads a body of at most 4 KiB, chunked or not, in bounded time.
-async fn read_body<B>(request: Request<B>) -> Result<Bytes, Code>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX));
-    match tokio::time::timeout(BODY_MAX, body.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Code::PayloadTooLarge),
-        Ok(Err(_)) => Err(Code::BadRequest),
-        Err(_) => Err(Code::RequestTimeout),
     }
 }
 

@@ -4,14 +4,17 @@
 //! Invariant: every request gets an answer in the shape the API promises, whatever it asks for.
 
 pub mod answer;
+mod body;
 pub mod buy;
 pub mod checks;
+mod holds;
 mod reads;
 pub mod trace;
 mod upgrade;
 
 use std::sync::Arc;
 
+use books::holds::Resolution;
 use bytes::Bytes;
 use domain::contract::problem::{Code, Problem};
 use http_body_util::Full;
@@ -24,6 +27,7 @@ use service::{probe, telemetry};
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
+use crate::holds::Holds;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
 use answer::{Answer, refuse, refuse_because, refuse_method};
@@ -36,6 +40,8 @@ pub struct Context {
     pub reserver: Reserver,
     /// Stock, products, orders.
     pub feed: Feed,
+    /// Pays and cancels.
+    pub holds: Holds,
     /// What is counted.
     pub metrics: Metrics,
     /// Every metric, for `/metrics`.
@@ -65,9 +71,18 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
         return refuse_because(code, why);
     }
     let get = request.method() == Method::GET;
+    let post = request.method() == Method::POST;
     let path = request.uri().path();
+    if let Some((id, asked)) = resolution(path) {
+        return if post {
+            let id = id.to_owned();
+            holds::resolve(&context, &id, asked, request).await
+        } else {
+            refuse_method("POST")
+        };
+    }
     match path {
-        "/api/buy" if request.method() == Method::POST => buy::buy(&context, request).await,
+        "/api/buy" if post => buy::buy(&context, request).await,
         "/api/buy" => refuse_method("POST"),
         "/ws" if get => upgrade::upgrade(&context, request),
         _ if !get && is_known(path) => refuse_method("GET"),
@@ -81,6 +96,12 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
             (None, None) => refuse(Code::NotFound),
         },
     }
+}
+
+/// The order a path pays or cancels.
+fn resolution(path: &str) -> Option<(&str, Resolution)> {
+    let (id, segment) = path.strip_prefix("/api/orders/")?.split_once('/')?;
+    Some((id, holds::resolution(segment)?))
 }
 
 /// Whether some method of this path is answered.

@@ -4,6 +4,7 @@
 mod consume;
 mod dead;
 mod fixture;
+mod holds;
 mod model;
 mod settle;
 mod vouch;

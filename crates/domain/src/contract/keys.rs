@@ -16,6 +16,9 @@ pub const SALE_FEED_FIELDS: [&str; 7] =
 /// Field of `sale:{P}` that names the node somebody vouched for.
 pub const SALE_VOUCH_FIELD: &str = "vouch";
 
+/// Fields of `sale:{P}` that say which life of the sale this is, and whether somebody vouched.
+pub const SALE_LIFE_FIELDS: [&str; 2] = [SALE_VOUCH_FIELD, "epoch"];
+
 /// Hash of the sale itself.
 pub fn sale(product: ProductId) -> String {
     format!("sale:{{{product}}}")

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod problem;
 pub mod product_view;
 pub mod reconcile;
+pub mod resolve;
 pub mod rfc3339;
 pub mod socket;
 pub mod topology;

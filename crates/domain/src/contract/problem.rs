@@ -65,6 +65,18 @@ codes! {
     SalePaused = "SALE_PAUSED", 409, "The sale is paused";
     /// The sale is over.
     SaleEnded = "SALE_ENDED", 409, "The sale has ended";
+    /// The order is not settled yet, so it cannot be paid.
+    OrderQueued = "ORDER_QUEUED", 409, "The order is still being recorded";
+    /// The sale has no holds: the order was confirmed at once.
+    NoHold = "NO_HOLD", 409, "Orders of this sale are not held";
+    /// The order is paid.
+    OrderPaid = "ORDER_PAID", 409, "The order is paid";
+    /// The order was cancelled.
+    OrderCancelled = "ORDER_CANCELLED", 409, "The order was cancelled";
+    /// Nobody paid the order in time.
+    OrderExpired = "ORDER_EXPIRED", 409, "The order has expired";
+    /// The order got no units.
+    OrderRejected = "ORDER_REJECTED", 409, "The order was rejected";
     /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, "The body is too large";
     /// The URI is too long.
