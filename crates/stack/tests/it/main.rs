@@ -10,6 +10,7 @@ mod crowd;
 mod dockerfile;
 mod documents;
 mod faults;
+mod holds;
 mod machine;
 mod monitoring;
 mod page;

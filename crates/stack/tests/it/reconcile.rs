@@ -11,7 +11,7 @@ use crate::documents::program;
 use crate::wait::wait_until;
 
 /// `settler reconcile --json`: whether it was content, and what it printed.
-fn reconcile(stack: &Stack, more: &[&str]) -> (bool, String) {
+pub(crate) fn reconcile(stack: &Stack, more: &[&str]) -> (bool, String) {
     let output = Command::new(program("settler"))
         .arg("reconcile")
         .args(more)
