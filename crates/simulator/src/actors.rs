@@ -42,7 +42,7 @@ const OUTBOX_MAX: u32 = 6;
 /// Age of an outbox entry the relay takes for abandoned.
 const RELAY_AGE: Duration = Duration::from_millis(150);
 /// Buyers who press while things break; afterwards each is new.
-const USERS: i64 = 16;
+pub(crate) const USERS: i64 = 16;
 
 /// What all processes share that is not the world.
 #[derive(Clone)]
