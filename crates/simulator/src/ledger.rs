@@ -263,6 +263,18 @@ impl Ledger for Transaction {
             .await?)
     }
 
+    async fn find_given_up(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
+        let forgets = self.is(Mutant::NoSecondVoid);
+        let ids = ids.iter().copied().map(ReservationId);
+        let given_up = self.statement(|tables| {
+            let holds = |id: &ReservationId| {
+                tables.orders.get(id).is_none_or(|row| row.status.holds_units())
+            };
+            ids.filter(|id| !holds(id) && !forgets).collect()
+        });
+        Ok(given_up.await?)
+    }
+
     async fn find_holders(&self, orders: &[SettleOrder]) -> Result<Vec<HolderRow>, SettleError> {
         let holders = self.statement(|tables| {
             let product = tables.sale.product;

@@ -35,6 +35,8 @@ pub enum Mutant {
     NoVoid,
     /// An order cancelled before it is settled is not recorded.
     NoCancelledRow,
+    /// A message of an order that was given up is taken for a copy, and no more.
+    NoSecondVoid,
     /// Whoever holds the place of a cancelled order is not adopted.
     NoHolderAdopted,
     /// A script with these words replaced.
@@ -69,6 +71,7 @@ impl Mutant {
         Self::NoVoid,
         Self::NoCancelledRow,
         Self::NoHolderAdopted,
+        Self::NoSecondVoid,
         script(
             "reserve.lua without the fence",
             "if not f[1] or f[1] ~= replid then return { CLOSED, now_ms } end",

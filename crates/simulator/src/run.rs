@@ -299,7 +299,8 @@ impl Run {
         let missing = self.world(|world| {
             let orders = &world.database.committed.orders;
             let holders = world.redis.holders(world.redis.primary);
-            let missing = holders.values().any(|holder| !orders.contains_key(&holder.id));
+            let holds = |id| orders.get(id).is_some_and(|row| row.status.holds_units());
+            let missing = holders.values().any(|holder| !holds(&holder.id));
             missing && world.mutant != Some(Mutant::NoSweeper)
         });
         if !missing {

@@ -94,19 +94,19 @@ pub fn judge(
 
 /// The effects of one transaction, numbered after each product's last.
 ///
-/// A confirmed order of an older epoch is adopted: Redis may have lost it. A rejected order is
-/// voided. Where it was rejected for another order of its user, that order is adopted after it:
+/// A confirmed order of an older epoch is adopted: Redis may have lost it. An order that holds
+/// nothing is voided. Where another order of its user holds units, that one is adopted after it:
 /// the void frees the user's place in Redis, which belongs to the holder.
 pub fn effects_of(
     confirmed: &[SettleOrder],
-    rejected: &[SettleOrder],
+    voided: &[SettleOrder],
     holders: &[HolderRow],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Vec<Effect> {
     let is_older =
         |o: &SettleOrder| products.get(&o.product).is_some_and(|product| o.epoch < product.epoch);
     let adopted = confirmed.iter().filter(|o| is_older(o)).map(|o| (o.product, o.order));
-    let voided = rejected.iter().map(|o| (o.product, EffectKind::Void, o.order));
+    let voided = voided.iter().map(|o| (o.product, EffectKind::Void, o.order));
     let restored = holders.iter().map(|holder| (holder.product, holder.order));
     let mut next: HashMap<ProductId, i64> =
         products.iter().map(|(id, product)| (*id, product.effect_seq)).collect();

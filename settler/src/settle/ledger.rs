@@ -21,6 +21,7 @@ use super::decide::SettleOrder;
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
 const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
 const FIND_KNOWN: &str = include_str!("../../../sql/find_known.sql");
+const FIND_GIVEN_UP: &str = include_str!("../../../sql/find_given_up.sql");
 const TAKE_STOCK: &str = include_str!("../../../sql/take_stock.sql");
 
 /// Units a transaction takes of one product, and how many effects it causes.
@@ -70,6 +71,12 @@ pub trait Ledger: Sync {
 
     /// Which of these ids have an outcome.
     fn find_known(
+        &self,
+        ids: &[Uuid],
+    ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
+
+    /// Which of these ids have an outcome by which they hold nothing.
+    fn find_given_up(
         &self,
         ids: &[Uuid],
     ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
@@ -138,6 +145,11 @@ impl<C: GenericClient> Ledger for C {
 
     async fn find_known(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
         let statement = self.prepare_cached(FIND_KNOWN).await?;
+        Ok(ids_of(&self.query(&statement, &[&ids]).await?))
+    }
+
+    async fn find_given_up(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
+        let statement = self.prepare_cached(FIND_GIVEN_UP).await?;
         Ok(ids_of(&self.query(&statement, &[&ids]).await?))
     }
 

@@ -9,7 +9,7 @@ mod columns;
 pub mod decide;
 mod ledger;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use books::effects::Effect;
 use books::ledger::LockedProduct;
@@ -102,11 +102,12 @@ pub async fn record_batch(
 ) -> Result<Settled, SettleError> {
     let products = ledger.lock_products(orders).await?;
     check_products(orders, &products)?;
-    let outcome = if units_suffice(orders, &products) {
+    let mut outcome = if units_suffice(orders, &products) {
         confirm_all(ledger, orders, &products).await?
     } else {
         confirm_first(ledger, orders, &products).await?
     };
+    outcome.given_up = find_given_up(ledger, orders, &outcome).await?;
     let reports = record_changes(ledger, &outcome, &products).await?;
     let held = outcome.confirmed.iter().filter(|order| is_held(order, &products)).count();
     Ok(Settled {
@@ -141,6 +142,28 @@ struct Outcome {
     /// Those that got their units: held where their sale holds.
     confirmed: Vec<SettleOrder>,
     rejected: Vec<(SettleOrder, RejectReason)>,
+    /// Those whose earlier outcome is that they hold nothing.
+    given_up: Vec<SettleOrder>,
+}
+
+/// Copies of orders that hold nothing. Most are just that, but an edge that never heard that its
+/// call had reserved repeats it with the same id, and reserves again what was given up meanwhile.
+/// Each such call writes a message of its own, which ends here, and Redis is told once more.
+async fn find_given_up(
+    ledger: &impl Ledger,
+    orders: &[SettleOrder],
+    outcome: &Outcome,
+) -> Result<Vec<SettleOrder>, SettleError> {
+    if outcome.confirmed.len() + outcome.rejected.len() == orders.len() {
+        return Ok(Vec::new());
+    }
+    let now = outcome.confirmed.iter().chain(outcome.rejected.iter().map(|(order, _)| order));
+    let now: HashSet<_> = now.map(|order| order.order.id).collect();
+    let earlier = orders.iter().filter(|order| !now.contains(&order.order.id));
+    let ids: Vec<_> = earlier.map(|order| order.order.id.0).collect();
+    let given_up = ledger.find_given_up(&ids).await?;
+    let is_one = |order: &&SettleOrder| given_up.contains(&order.order.id);
+    Ok(orders.iter().filter(is_one).copied().collect())
 }
 
 /// The fast path: nobody has to be chosen, the unique indexes find copies and second orders.
@@ -151,14 +174,14 @@ async fn confirm_all(
 ) -> Result<Outcome, SettleError> {
     let confirmed = ledger.insert_confirmed(orders, products).await?;
     if confirmed.len() == orders.len() {
-        return Ok(Outcome { confirmed: orders.to_vec(), rejected: Vec::new() });
+        return Ok(Outcome { confirmed: orders.to_vec(), ..Outcome::default() });
     }
     let (confirmed, others): (Vec<_>, Vec<_>) =
         orders.iter().partition(|o| confirmed.contains(&o.order.id));
     // Copies of settled orders are among them; inserting a rejection leaves those alone.
     let seconds = others.into_iter().map(|o| (o, RejectReason::AlreadyPurchased)).collect();
     let rejected = ledger.insert_rejected(seconds).await?;
-    Ok(Outcome { confirmed, rejected })
+    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
 }
 
 /// The slow path: units run short, so who gets them is decided here.
@@ -179,7 +202,7 @@ async fn confirm_first(
         return Err(SettleError::transient("orders changed under the product's lock"));
     }
     let rejected = ledger.insert_rejected(rejected).await?;
-    Ok(Outcome { confirmed, rejected })
+    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
 }
 
 /// Takes the confirmed units, logs the effects, and says what changed in each product.
@@ -188,15 +211,16 @@ async fn record_changes(
     outcome: &Outcome,
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Vec<Report>, SettleError> {
-    let rejected: Vec<_> = outcome.rejected.iter().map(|(order, _)| *order).collect();
-    let seconds: Vec<_> = outcome
+    let rejected = outcome.rejected.iter().map(|(order, _)| order);
+    let voided: Vec<_> = rejected.chain(&outcome.given_up).copied().collect();
+    let seconds = outcome
         .rejected
         .iter()
         .filter(|(_, reason)| *reason == RejectReason::AlreadyPurchased)
-        .map(|(order, _)| *order)
-        .collect();
+        .map(|(order, _)| order);
+    let seconds: Vec<_> = seconds.chain(&outcome.given_up).copied().collect();
     let holders = ledger.find_holders(&seconds).await?;
-    let effects = effects_of(&outcome.confirmed, &rejected, &holders, products);
+    let effects = effects_of(&outcome.confirmed, &voided, &holders, products);
     let mut reports = gather_reports(outcome, effects, products);
     if reports.is_empty() {
         return Ok(reports);

