@@ -23,7 +23,8 @@ WITH page AS (
 )
 SELECT o.id, o.product_id, o.user_id, o.quantity, o.status, o.reason, o.epoch, o.seq,
        (extract(epoch FROM o.reserved_at) * 1000)::bigint AS reserved_at_ms,
-       (extract(epoch FROM o.settled_at) * 1000)::bigint AS settled_at_ms
+       (extract(epoch FROM o.settled_at) * 1000)::bigint AS settled_at_ms,
+       (extract(epoch FROM o.expires_at) * 1000)::bigint AS expires_at_ms
 FROM page
 JOIN orders AS o ON o.id = page.id
 ORDER BY page.epoch, page.seq, page.id

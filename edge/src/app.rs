@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::{Board, Feed, Subscriber, Watchers};
+use crate::holds::Holds;
 use crate::http::Context;
 use crate::http::admin::Admin;
 use crate::http::token::{self, TokenKey};
@@ -37,6 +38,9 @@ const OFFICE_CONNECTIONS: usize = 2;
 /// An edge that freezes inside a transaction loses its lock on the product after 2 s.
 const OFFICE_SESSION: &str =
     "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=2000";
+/// Paying and cancelling: a few at once, as each holds its product for a millisecond.
+const BOOKS_CONNECTIONS: usize = 4;
+const BOOKS_SESSION: &str = "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=2000";
 
 /// An edge, ready to run.
 struct Edge {
@@ -98,13 +102,13 @@ impl Edge {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let mut readiness = Readiness::default();
-        let pool = service::postgres::pool(
-            &servers.database_url,
-            "edge",
-            DATABASE_CONNECTIONS,
-            DATABASE_SESSION,
-        )
-        .context("DATABASE_URL")?;
+        let database_url = &servers.database_url;
+        let pool =
+            service::postgres::pool(database_url, "edge", DATABASE_CONNECTIONS, DATABASE_SESSION)
+                .context("DATABASE_URL")?;
+        let books =
+            service::postgres::pool(database_url, "edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)
+                .context("DATABASE_URL")?;
         let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
         let (publish, publisher) = publisher(
             servers.amqp_url.clone(),
@@ -132,6 +136,7 @@ impl Edge {
             stop,
         };
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
+        let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
         let subscriber = Subscriber {
             redis,
             catalogue: feed.catalogue.clone(),
@@ -146,6 +151,7 @@ impl Edge {
             reserver,
             feed,
             admin,
+            holds,
             metrics,
             registry,
             readiness,

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod feed;
+pub mod holds;
 pub mod http;
 pub mod metrics;
 pub mod publish;

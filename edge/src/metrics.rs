@@ -25,6 +25,13 @@ pub struct StageLabel {
     pub stage: &'static str,
 }
 
+/// Label of held orders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// paid or cancelled.
+    pub status: &'static str,
+}
+
 /// Every metric; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -38,6 +45,10 @@ pub struct Metrics {
     pub reserve_batch: Histogram,
     /// `flashsale_batch_orders{stage="publish"}`
     pub publish_batch: Histogram,
+    /// `flashsale_resolved_orders_total{status="paid"}`
+    pub orders_paid: Counter,
+    /// `flashsale_resolved_orders_total{status="cancelled"}`
+    pub orders_cancelled: Counter,
     /// `flashsale_ws_clients`
     pub ws_clients: Gauge,
     /// `flashsale_ws_frames_skipped_total`
@@ -52,6 +63,8 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(size_buckets()));
         let answer = |code| answers.get_or_create(&CodeLabel { code }).clone();
         let batch = |stage| batches.get_or_create(&StageLabel { stage }).clone();
+        let resolved: Family<StatusLabel, Counter> = Family::default();
+        let orders = |status| resolved.get_or_create(&StatusLabel { status }).clone();
         let metrics = Self {
             accepted: answer("ACCEPTED"),
             replayed: answer("REPLAYED"),
@@ -59,6 +72,8 @@ impl Metrics {
             buy_seconds: Histogram::new(latency_buckets()),
             reserve_batch: batch("reserve"),
             publish_batch: batch("publish"),
+            orders_paid: orders("paid"),
+            orders_cancelled: orders("cancelled"),
             ws_clients: Gauge::default(),
             ws_frames_skipped: Counter::default(),
         };
@@ -66,6 +81,7 @@ impl Metrics {
         registry.register("buy_requests", "Answers to a buy, by code", answers);
         registry.register("buy_seconds", "Time to answer a buy", metrics.buy_seconds.clone());
         registry.register("batch_orders", "Requests or orders in a batch", batches);
+        registry.register("resolved_orders", "Held orders resolved, by outcome", resolved);
         registry.register("ws_clients", "Open WebSockets", metrics.ws_clients.clone());
         registry.register(
             "ws_frames_skipped",

@@ -1,10 +1,13 @@
 // One buyer's way through a sale: from a press of Buy to an outcome.
 //
-// States: idle, sending, queued, confirmed, rejected, sold_out, refused, retry. A press that got no
-// answer is repeated with the same body, which is safe: the engine knows a buyer again.
+// States: idle, sending, queued, confirmed, rejected, sold_out, refused, retry; of a sale that holds
+// also held, paid, cancelled, expired. A press that got no answer is repeated with the same body,
+// which is safe: the engine knows a buyer again.
 
 const ATTEMPTS_MAX = 6;
 const LOOK_EVERY_MS = 2_000;
+/** A held order waits for a person; the feed tells how that ends. */
+const LOOK_AT_HELD_EVERY_MS = 15_000;
 const BUYER = 'flashsale.buyer';
 const ORDER = 'flashsale.order';
 
@@ -87,7 +90,28 @@ export class Buying {
 
   /** The feed's word on a watched order. */
   hear(message) {
-    if (message.type === 'order' && message.reservation_id === this.#order?.id) this.#settle(message);
+    if (message.type !== 'order' || message.reservation_id !== this.#order?.id) return;
+    // The feed does not say until when.
+    if (message.status === 'held') this.#look();
+    else this.#settle(message);
+  }
+
+  /** Pays (`pay`) or gives back (`cancel`) the held order. Pressed twice, it happens once. */
+  async resolve(how) {
+    const held = this.state;
+    this.#set({ ...held, name: 'resolving' });
+    try {
+      const [path, query] = this.#order.url.split('?');
+      const response = await fetch(`${path}/${how}?${query}`, {
+        method: 'POST',
+        signal: AbortSignal.timeout(8_000),
+      });
+      if (response.status === 200) return this.#settle(await response.json());
+      if (response.status < 500) return this.#look();
+    } catch {
+      // Nobody knows whether it was done: pressing again tells.
+    }
+    return this.#set({ ...held, unanswered: true });
   }
 
   #follow(queued) {
@@ -108,7 +132,8 @@ export class Buying {
       if (order !== this.#order) return;
       if (response.status === 200) {
         const body = await response.json();
-        if (body.status !== 'queued') this.#settle(body);
+        if (body.status === 'held') this.#hold(body);
+        else if (body.status !== 'queued') this.#settle(body);
       } else if (response.status === 404 && this.state.owned && !this.state.position) {
         // Remembered from a sale that is no more.
         this.reset();
@@ -118,8 +143,20 @@ export class Buying {
     }
   }
 
+  #hold({ position, expires_at: expiresAt }) {
+    const known = this.state.name === 'held';
+    const changed = !known || this.state.expiresAt !== expiresAt;
+    if (!known) {
+      clearInterval(this.#timer);
+      this.#timer = setInterval(() => this.#look(), LOOK_AT_HELD_EVERY_MS);
+    }
+    if (changed) this.#set({ name: 'held', position, expiresAt, owned: this.state.owned });
+  }
+
   #settle({ status, reason }) {
     const { position, owned } = this.state;
+    // Whoever gave an order back, or let it expire, may buy again.
+    if (status === 'cancelled' || status === 'expired') this.#forget();
     clearInterval(this.#timer);
     if (this.#order) this.#feed.unwatch(this.#order.id);
     this.#set({ name: status, reason, position, owned });

@@ -86,6 +86,16 @@ const OUTCOME = {
     `${state.owned ? 'Already yours: the order is confirmed.' : 'Confirmed. It is yours.'}${place(state)}`,
     'good',
   ],
+  held: (state) => [
+    state.unanswered
+      ? 'The shop did not answer. Press again; it will not happen twice.'
+      : `Held for you until ${new Date(state.expiresAt).toLocaleTimeString()}.${place(state)}`,
+    state.unanswered ? 'bad' : 'good',
+  ],
+  resolving: () => ['Asking…', 'quiet'],
+  paid: (state) => [`Paid. It is yours.${place(state)}`, 'good'],
+  cancelled: () => ['Given back. You may buy again.', 'quiet'],
+  expired: () => ['Your time to pay is over, and the order is gone. You may buy again.', 'bad'],
   rejected: () => ['The order could not be kept. Nothing was sold to you; you may try again.', 'bad'],
   sold_out: () => ['Sold out. You were not charged.', 'bad'],
   refused: ({ title }) => [title, 'bad'],
@@ -96,18 +106,23 @@ const BUTTON = {
   sending: 'Sending…',
   queued: 'Queued…',
   confirmed: 'Yours',
+  held: 'Held for you',
+  resolving: 'Held for you',
+  paid: 'Yours',
   sold_out: 'Sold out',
   rejected: 'Try again',
   refused: 'Try again',
   retry: 'Try again',
 };
-const PRESSABLE = new Set(['idle', 'rejected', 'refused', 'retry', 'sold_out']);
+const PRESSABLE = new Set(['idle', 'cancelled', 'expired', 'rejected', 'refused', 'retry', 'sold_out']);
 
 function showBuying(state) {
   const [text, tone] = (OUTCOME[state.name] ?? (() => [state.name, 'quiet']))(state);
   element('outcome').textContent = text;
   element('outcome').dataset.tone = tone;
   element('outcome').dataset.state = state.name;
+  element('hold').hidden = state.name !== 'held' && state.name !== 'resolving';
+  for (const how of ['pay', 'cancel']) element(how).disabled = state.name === 'resolving';
   showButton();
 }
 
@@ -128,6 +143,9 @@ element('buy').addEventListener('click', () => {
   const product = products.first();
   if (product) buying.press(buyer, product.product_id);
 });
+for (const how of ['pay', 'cancel']) {
+  element(how).addEventListener('click', () => buying.resolve(how));
+}
 element('new-buyer').addEventListener('click', () => {
   buyer = newBuyer();
   showBuyer();

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::consume::Consume;
 use crate::consume::broker::Publisher;
+use crate::expiry::Expiry;
 use crate::gatekeeper::leader::Leadership;
 use crate::gatekeeper::{Gatekeeper, Leading};
 use crate::metrics::Metrics;
@@ -31,8 +32,8 @@ use crate::sweeper::Sweeper;
 use books::effects::Effects;
 use books::office::Office;
 
-/// One connection settles; one is spare while a broken one is replaced.
-const SETTLE_CONNECTIONS: usize = 2;
+/// One connection settles, one expires; one is spare while a broken one is replaced.
+const SETTLE_CONNECTIONS: usize = 3;
 /// The gatekeeper works on one sale of each of two nodes at a time; the reporter and the reconciler
 /// may need one each.
 const GATE_CONNECTIONS: usize = 4;
@@ -71,8 +72,10 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let (reporter, report) =
         report::reporter(stores.effects.clone(), stores.gate_pool.clone(), stop_reporter.clone());
     tasks.spawn(report);
-    let consuming = tasks.spawn(consume.run(reporter, stop.clone()));
+    let consuming = tasks.spawn(consume.run(reporter.clone(), stop.clone()));
     let (lead, leading) = watch::channel(Leading::default());
+    let expiry = Expiry { pool: stores.settle_pool.clone(), reporter, metrics: metrics.clone() };
+    tasks.spawn(expiry.run(leading.clone(), stop.clone()));
     let amqp_url = settings.servers.amqp_url.clone();
     let sweeper = Sweeper {
         pool: stores.gate_pool.clone(),

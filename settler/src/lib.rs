@@ -8,6 +8,7 @@ pub mod codes;
 pub mod commands;
 pub mod consume;
 pub mod dead;
+pub mod expiry;
 pub mod gatekeeper;
 pub mod metrics;
 mod preflight;

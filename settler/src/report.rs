@@ -1,4 +1,4 @@
-//! Hands what was settled over to Redis, so that settling never waits for it.
+//! Hands what was settled or expired over to Redis, so that settling never waits for it.
 //!
 //! Owns the queue of reports; leaves the telling to `books::effects`. Invariant: a report may be
 //! dropped, as the leader's comparison makes up for it.
@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use books::effects::{Effects, EffectsError};
+use books::report::Report;
 use deadpool_postgres::Pool;
 use service::postgres::DatabaseError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-use crate::settle::Report;
 
 /// Reports waiting for Redis. When full, one is dropped: the leader's comparison makes up for it.
 const REPORTS_WAITING_MAX: usize = 256;

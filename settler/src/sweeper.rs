@@ -76,7 +76,7 @@ impl Sweeper {
     }
 }
 
-/// Publishes what PostgreSQL does not know of the buyers in Redis; how many orders.
+/// Publishes those buyers in Redis of whom PostgreSQL has no order that holds units; how many.
 ///
 /// # Errors
 /// See [`SweepError`]; what was published stays published.
@@ -92,7 +92,9 @@ pub async fn sweep(
         let (next, mut buyers) = scan(redis, found.product, cursor).await?;
         let ids: Vec<_> = buyers.iter().map(|order| order.id.0).collect();
         let known = ledger.find_known(&ids).await?;
-        buyers.retain(|order| !known.contains(&order.id));
+        // One that holds nothing is settled once more, which takes it out of Redis.
+        let given_up = ledger.find_given_up(&ids).await?;
+        buyers.retain(|order| !known.contains(&order.id) || given_up.contains(&order.id));
         if !buyers.is_empty() {
             published += buyers.len();
             let batch = batch(found.product, found.epoch, buyers);

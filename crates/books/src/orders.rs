@@ -32,6 +32,8 @@ pub struct RecordedOrder {
     pub reserved_at_ms: i64,
     /// When it was settled, ms since the Unix epoch.
     pub settled_at_ms: i64,
+    /// When it expires unless it is paid, ms since the Unix epoch; of an order that is held.
+    pub expires_at_ms: Option<i64>,
 }
 
 /// A page of orders, and where the next begins.
@@ -74,6 +76,8 @@ pub async fn list(
 }
 
 fn read(row: &Row) -> Option<RecordedOrder> {
+    let status = OrderStatus::parse(row.get("status"))?;
+    let expires_at_ms: Option<i64> = row.get("expires_at_ms");
     Some(RecordedOrder {
         place: Place {
             epoch: row.get("epoch"),
@@ -83,9 +87,10 @@ fn read(row: &Row) -> Option<RecordedOrder> {
         product_id: row.get("product_id"),
         user_id: row.get("user_id"),
         quantity: row.get("quantity"),
-        status: OrderStatus::parse(row.get("status"))?,
+        status,
         reason: row.get("reason"),
         reserved_at_ms: row.get("reserved_at_ms"),
         settled_at_ms: row.get("settled_at_ms"),
+        expires_at_ms: expires_at_ms.filter(|_| status == OrderStatus::Held),
     })
 }

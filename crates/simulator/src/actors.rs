@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use books::effects::{Effects, EffectsError};
+use books::report::Report;
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
 use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Reserved, UserId};
@@ -25,7 +26,7 @@ use settler::gatekeeper::vouch::Voucher;
 use settler::metrics::Metrics;
 use settler::relay::Relay;
 use settler::settle::decide::arrange;
-use settler::settle::{Report, SettleError, record_batch};
+use settler::settle::{SettleError, record_batch};
 
 use crate::executor::Process;
 use crate::ledger::{Connection, Transaction};
@@ -41,7 +42,7 @@ const OUTBOX_MAX: u32 = 6;
 /// Age of an outbox entry the relay takes for abandoned.
 const RELAY_AGE: Duration = Duration::from_millis(150);
 /// Buyers who press while things break; afterwards each is new.
-const USERS: i64 = 16;
+pub(crate) const USERS: i64 = 16;
 
 /// What all processes share that is not the world.
 #[derive(Clone)]

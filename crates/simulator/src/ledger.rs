@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use books::effects::{Effect, EffectsLog};
+use books::ledger::{HolderRow, LockedProduct};
 use domain::contract::order_message::QueuedOrder;
 use domain::{
     AdjustmentId, Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, SaleWindow,
@@ -17,7 +18,7 @@ use futures_util::{Stream, stream};
 use service::postgres::DatabaseError;
 use settler::gatekeeper::sales::{Sale, SaleBooks};
 use settler::gatekeeper::vouch::Books;
-use settler::settle::decide::{HolderRow, LockedProduct, SettleOrder};
+use settler::settle::decide::SettleOrder;
 use settler::settle::{Ledger, SettleError, StockChange, StockTaken};
 use uuid::Uuid;
 
@@ -36,12 +37,14 @@ pub(crate) struct Row {
 #[derive(Debug, Clone)]
 pub(crate) struct Tables {
     pub(crate) sale: Sale,
+    /// How long orders are held, s; 0 confirms them.
+    pub(crate) hold_seconds: i32,
     pub(crate) orders: BTreeMap<ReservationId, Row>,
-    effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect>,
 }
 
 impl Tables {
-    pub(crate) fn new(product: ProductId, units: i64, limit: i64) -> Self {
+    pub(crate) fn new(product: ProductId, units: i64, limit: i64, hold_seconds: i32) -> Self {
         let sale = Sale {
             product,
             stock: units,
@@ -55,25 +58,39 @@ impl Tables {
             reset_epoch: Epoch(0),
             window: SaleWindow::default(),
         };
-        Self { sale, orders: BTreeMap::new(), effects: Vec::new() }
+        Self { sale, hold_seconds, orders: BTreeMap::new(), effects: Vec::new() }
     }
 
     /// Orders that hold units.
     pub(crate) fn holding(&self) -> impl Iterator<Item = &Row> {
-        self.orders.values().filter(|row| row.status == OrderStatus::Confirmed)
+        self.orders.values().filter(|row| row.status.holds_units())
+    }
+
+    /// Orders that held units, or would have.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Row> {
+        let is = |status| matches!(status, OrderStatus::Cancelled | OrderStatus::Expired);
+        self.orders.values().filter(move |row| is(row.status))
     }
 
     pub(crate) fn units_held(&self) -> i64 {
         self.holding().map(|row| row.order.quantity.units()).sum()
     }
 
-    fn holder_of(&self, user: UserId) -> Option<&Row> {
+    pub(crate) fn holder_of(&self, user: UserId) -> Option<&Row> {
         self.holding().find(|row| row.order.user == user)
     }
 
-    fn record(&mut self, order: &SettleOrder, status: OrderStatus) {
-        let row = Row { order: order.order, epoch: order.epoch, status };
-        self.orders.insert(order.order.id, row);
+    pub(crate) fn record(&mut self, order: QueuedOrder, epoch: Epoch, status: OrderStatus) {
+        self.orders.insert(order.id, Row { order, epoch, status });
+    }
+
+    /// Logs effects, each number once.
+    pub(crate) fn append(&mut self, effects: &[Effect]) -> Result<(), DatabaseError> {
+        if effects.iter().any(|effect| self.effects.iter().any(|old| old.n == effect.n)) {
+            return Err(DatabaseError::transient("an effect of this number exists"));
+        }
+        self.effects.extend(effects);
+        Ok(())
     }
 
     fn effects_after(&self, after: i64) -> Vec<Effect> {
@@ -138,17 +155,50 @@ impl Transaction {
         if answered { Ok(()) } else { Err(SettleError::transient("the answer was lost")) }
     }
 
-    /// A statement on the transaction's own view.
-    async fn statement<T>(&self, run: impl FnOnce(&mut Tables) -> T) -> Result<T, SettleError> {
+    /// Waits for the product, and reads it.
+    pub(crate) async fn lock(&self) -> HashMap<ProductId, LockedProduct> {
+        let early = self.port.world(|world| world.database.committed.sale.clone());
+        loop {
+            self.port.pause().await;
+            let locked = self.port.world(|world| {
+                let database = &mut world.database;
+                let free = database.locked_by.is_none() || database.locked_by == Some(self.id);
+                if free {
+                    database.locked_by = Some(self.id);
+                }
+                free.then(|| database.committed.clone())
+            });
+            let Some(tables) = locked else { continue };
+            let mut sale = &tables.sale;
+            if self.port.is(Mutant::StaleStock) {
+                sale = &early;
+            }
+            let Sale { product, stock, epoch, effect_seq, .. } = *sale;
+            let hold_seconds = tables.hold_seconds;
+            *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
+            return [(product, LockedProduct { stock, epoch, effect_seq, hold_seconds })].into();
+        }
+    }
+
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.port.is(mutant)
+    }
+
+    /// A statement on the transaction's own view, or on what is committed before it locked.
+    pub(crate) async fn statement<T>(
+        &self,
+        run: impl FnOnce(&mut Tables) -> T,
+    ) -> Result<T, DatabaseError> {
         self.port.pause().await;
         if self.port.world(|world| world.mishap()) {
-            return Err(SettleError::transient("the connection broke"));
+            return Err(DatabaseError::transient("the connection broke"));
         }
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let tables = own
-            .as_mut()
-            .ok_or_else(|| SettleError::transient("a statement before the product was locked"))?;
-        Ok(run(tables))
+        match own.as_mut() {
+            Some(tables) => Ok(run(tables)),
+            // Nothing is changed before the product is locked.
+            None => Ok(run(&mut self.port.world(|world| world.database.committed.clone()))),
+        }
     }
 }
 
@@ -167,77 +217,76 @@ impl Ledger for Transaction {
         &self,
         _: &[SettleOrder],
     ) -> Result<HashMap<ProductId, LockedProduct>, SettleError> {
-        let early = self.port.world(|world| world.database.committed.sale.clone());
-        loop {
-            self.port.pause().await;
-            let locked = self.port.world(|world| {
-                let free = world.database.locked_by.is_none();
-                if free {
-                    world.database.locked_by = Some(self.id);
-                }
-                free.then(|| world.database.committed.clone())
-            });
-            let Some(tables) = locked else { continue };
-            let mut sale = &tables.sale;
-            if self.port.is(Mutant::StaleStock) {
-                sale = &early;
-            }
-            let Sale { product, stock, epoch, effect_seq, .. } = *sale;
-            *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
-            return Ok([(product, LockedProduct { stock, epoch, effect_seq })].into());
-        }
+        Ok(self.lock().await)
     }
 
     async fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
     ) -> Result<HashSet<ReservationId>, SettleError> {
+        let held = products.values().any(|product| product.hold_seconds > 0);
+        let status = if held { OrderStatus::Held } else { OrderStatus::Confirmed };
         let doubles = self.port.is(Mutant::NoUniqueHolder);
-        self.statement(|tables| {
+        let inserted = self.statement(|tables| {
             let mut inserted = HashSet::new();
             for order in orders {
                 let known = tables.orders.contains_key(&order.order.id);
                 if !known && (doubles || tables.holder_of(order.order.user).is_none()) {
-                    tables.record(order, OrderStatus::Confirmed);
+                    tables.record(order.order, order.epoch, status);
                     inserted.insert(order.order.id);
                 }
             }
             inserted
-        })
-        .await
+        });
+        Ok(inserted.await?)
     }
 
     async fn insert_rejected(
         &self,
         mut rejected: Vec<(SettleOrder, RejectReason)>,
     ) -> Result<Vec<(SettleOrder, RejectReason)>, SettleError> {
-        self.statement(|tables| {
+        let rejected = self.statement(|tables| {
             rejected.retain(|(order, _)| !tables.orders.contains_key(&order.order.id));
             for (order, _) in &rejected {
-                tables.record(order, OrderStatus::Rejected);
+                tables.record(order.order, order.epoch, OrderStatus::Rejected);
             }
             rejected
-        })
-        .await
+        });
+        Ok(rejected.await?)
     }
 
     async fn find_known(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
         let ids = ids.iter().copied().map(ReservationId);
-        self.statement(|tables| ids.filter(|id| tables.orders.contains_key(id)).collect()).await
+        Ok(self
+            .statement(|tables| ids.filter(|id| tables.orders.contains_key(id)).collect())
+            .await?)
+    }
+
+    async fn find_given_up(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
+        let forgets = self.is(Mutant::NoSecondVoid);
+        let ids = ids.iter().copied().map(ReservationId);
+        let given_up = self.statement(|tables| {
+            let holds = |id: &ReservationId| {
+                tables.orders.get(id).is_none_or(|row| row.status.holds_units())
+            };
+            ids.filter(|id| !holds(id) && !forgets).collect()
+        });
+        Ok(given_up.await?)
     }
 
     async fn find_holders(&self, orders: &[SettleOrder]) -> Result<Vec<HolderRow>, SettleError> {
-        self.statement(|tables| {
+        let holders = self.statement(|tables| {
             let product = tables.sale.product;
             let holders = orders.iter().filter_map(|order| tables.holder_of(order.order.user));
             holders.map(|row| HolderRow { product, order: row.order }).collect()
-        })
-        .await
+        });
+        Ok(holders.await?)
     }
 
     async fn take_stock(&self, changes: &[StockChange]) -> Result<Vec<StockTaken>, SettleError> {
         let unguarded = self.port.is(Mutant::StaleStock);
-        self.statement(|tables| {
+        let taken = self.statement(|tables| {
             let sale = &mut tables.sale;
             let mut taken = Vec::new();
             for change in changes {
@@ -251,19 +300,12 @@ impl Ledger for Transaction {
                 taken.push(StockTaken { product: sale.product, stock, version });
             }
             taken
-        })
-        .await
+        });
+        Ok(taken.await?)
     }
 
     async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
-        self.statement(|tables| {
-            if effects.iter().any(|effect| tables.effects.iter().any(|old| old.n == effect.n)) {
-                return Err(SettleError::transient("an effect of this number exists"));
-            }
-            tables.effects.extend(effects);
-            Ok(())
-        })
-        .await?
+        Ok(self.statement(|tables| tables.append(effects)).await??)
     }
 }
 

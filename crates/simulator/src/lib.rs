@@ -7,6 +7,7 @@
 
 mod actors;
 mod executor;
+mod holds;
 mod keyspace;
 mod ledger;
 mod mutant;

@@ -67,14 +67,15 @@ fn try_protocol(cli: &Cli, seed: u64) -> anyhow::Result<bool> {
         broken.append(&mut more);
     }
     say(&format!(
-        "{} runs in {:.1} s: {} steps, {} faults, {} presses of Buy, {} accepted, {} reservations \
-         lost by Redis",
+        "{} runs in {:.1} s: {} steps, {} faults, {} presses of Buy, {} accepted, {} given up, \
+         {} reservations lost by Redis",
         cli.runs,
         started.elapsed().as_secs_f64(),
         all.steps,
         all.faults,
         all.attempts,
         all.accepted,
+        all.given_up,
         all.lost_by_redis
     ));
     for Broken { seed, what } in broken.iter().take(10) {
@@ -115,5 +116,6 @@ fn add(a: Tally, b: Tally) -> Tally {
         attempts: a.attempts + b.attempts,
         accepted: a.accepted + b.accepted,
         lost_by_redis: a.lost_by_redis + b.lost_by_redis,
+        given_up: a.given_up + b.given_up,
     }
 }

@@ -29,6 +29,16 @@ pub enum Mutant {
     NoRepublish,
     /// A call is repeated with new candidate ids.
     NewCandidates,
+    /// An order is given up whatever became of it.
+    ReleaseTwice,
+    /// Redis is not told that an order was given up.
+    NoVoid,
+    /// An order cancelled before it is settled is not recorded.
+    NoCancelledRow,
+    /// A message of an order that was given up is taken for a copy, and no more.
+    NoSecondVoid,
+    /// Whoever holds the place of a cancelled order is not adopted.
+    NoHolderAdopted,
     /// A script with these words replaced.
     Script {
         /// What is missing then.
@@ -57,6 +67,11 @@ impl Mutant {
         Self::NoSweeper,
         Self::NoRepublish,
         Self::NewCandidates,
+        Self::ReleaseTwice,
+        Self::NoVoid,
+        Self::NoCancelledRow,
+        Self::NoHolderAdopted,
+        Self::NoSecondVoid,
         script(
             "reserve.lua without the fence",
             "if not f[1] or f[1] ~= replid then return { CLOSED, now_ms } end",

@@ -13,6 +13,7 @@ use settler::sweeper::sweep;
 
 use crate::actors::{self, Sale};
 use crate::executor::{Executor, Process};
+use crate::holds;
 use crate::ledger::{Database, Tables, Transaction};
 use crate::mutant::Mutant;
 use crate::port::{Port, Weather, World};
@@ -32,6 +33,8 @@ const QUIET_STEPS_MAX: u32 = 40_000;
 const FAULT_EVERY: u32 = 150;
 /// Refusals in a row that mean sold out.
 const SOLD_OUT: u32 = 5;
+/// How long orders are held in every other run. No clock runs: any held order may expire.
+const HOLD_SECONDS: i32 = 60;
 const EDGES: usize = 2;
 const SETTLERS: usize = 2;
 
@@ -48,6 +51,8 @@ pub struct Tally {
     pub accepted: u64,
     /// Reservations Redis lost.
     pub lost_by_redis: u64,
+    /// Orders that were cancelled or expired.
+    pub given_up: u64,
 }
 
 /// A run in which an invariant broke.
@@ -89,6 +94,7 @@ impl Simulation {
             attempts: world.told.attempts,
             accepted: world.told.accepted,
             lost_by_redis: world.redis.lost.len() as u64,
+            given_up: world.database.committed.given_up().count() as u64,
             ..run.tally
         }))
     }
@@ -112,7 +118,8 @@ impl Run {
         let product = ProductId::new(1).expect("one is an id");
         let mut dice = Rng::with_seed(seed);
         let redis = RedisNodes::new(simulation.scripts.clone(), product, UNITS);
-        let database = Database::new(Tables::new(product, UNITS, LIMIT));
+        let hold_seconds = if dice.bool() { HOLD_SECONDS } else { 0 };
+        let database = Database::new(Tables::new(product, UNITS, LIMIT, hold_seconds));
         let world = World::new(dice.fork(), redis, database, simulation.mutant);
         let mut run = Self {
             world: Arc::new(Mutex::new(world)),
@@ -140,17 +147,20 @@ impl Run {
     fn start(&mut self, process: Process) {
         let port = Port::new(self.world.clone(), process);
         let sale = self.sale.clone();
+        let product = sale.product;
         match process {
             Process::Edge(_) => {
                 let waiting = Arc::default();
                 self.executor
                     .spawn(process, actors::reserve(port.clone(), sale, Arc::clone(&waiting)));
-                self.executor.spawn(process, actors::publish(port, waiting));
+                self.executor.spawn(process, actors::publish(port.clone(), waiting));
+                self.executor.spawn(process, holds::resolve(port, product));
             }
             Process::Settler(_) => {
                 self.executor.spawn(process, actors::consume(port.clone()));
                 self.executor.spawn(process, actors::keep_the_gate(port.clone(), sale.clone()));
-                self.executor.spawn(process, actors::relay(port, sale));
+                self.executor.spawn(process, actors::relay(port.clone(), sale));
+                self.executor.spawn(process, holds::expire(port));
             }
             Process::Observer => {}
         }
@@ -289,7 +299,8 @@ impl Run {
         let missing = self.world(|world| {
             let orders = &world.database.committed.orders;
             let holders = world.redis.holders(world.redis.primary);
-            let missing = holders.values().any(|holder| !orders.contains_key(&holder.id));
+            let holds = |id| orders.get(id).is_some_and(|row| row.status.holds_units());
+            let missing = holders.values().any(|holder| !holds(&holder.id));
             missing && world.mutant != Some(Mutant::NoSweeper)
         });
         if !missing {

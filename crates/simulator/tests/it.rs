@@ -14,12 +14,14 @@ const SEED: u64 = 1;
 #[test]
 fn no_schedule_breaks_an_invariant() {
     let simulation = Simulation::new(None).unwrap();
-    let (mut faults, mut lost) = (0, 0);
+    let (mut faults, mut lost, mut given_up) = (0, 0, 0);
     for seed in SEED..SEED + SOUND_RUNS {
         let tally = simulation.run(seed).unwrap_or_else(|broken| panic!("{broken:?}"));
         faults += tally.faults;
         lost += tally.lost_by_redis;
+        given_up += tally.given_up;
     }
+    assert!(given_up > SOUND_RUNS, "{given_up} given up: too faithful");
     assert!(
         faults > 10 * SOUND_RUNS && lost > SOUND_RUNS,
         "{faults} faults, {lost} lost: too calm"

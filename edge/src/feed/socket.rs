@@ -3,7 +3,7 @@
 //! Owns protocol errors and their close codes. Invariant: whatever a client sends or fails to read,
 //! it costs a bounded amount of memory and nobody else notices.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +37,8 @@ const WRITE_MAX: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Orders one client may wait for at once.
 const WATCHES_MAX: usize = 8;
-/// How often a watched order is looked for, should the feed have missed it.
+/// How often a watched order without an outcome is looked for, should the feed have missed it. A
+/// held one waits for a person, so it is looked for with the heartbeat only.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Messages a client may send in a row without being read: more is a flood.
 const INBOX_MAX: usize = 32;
@@ -99,13 +100,13 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
         feed,
         writer,
         seen: 0,
-        watches: HashSet::new(),
+        watches: HashMap::new(),
         news,
     };
     if let Ok(code) = client.converse(inbox, settled).await {
         let _ = client.write(Frame::close(code, b"")).await;
     }
-    for order in &client.watches {
+    for order in client.watches.keys() {
         client.feed.watchers.remove(*order, client.id);
     }
     client.feed.metrics.ws_clients.dec();
@@ -171,7 +172,8 @@ struct Client {
     writer: WebSocketWrite<WriteHalf<Stream>>,
     /// Number of the last change sent.
     seen: u64,
-    watches: HashSet<ReservationId>,
+    /// Orders it waits for, each with what it was told last.
+    watches: HashMap<ReservationId, Option<OrderStatus>>,
     news: mpsc::Sender<SettledOrder>,
 }
 
@@ -212,12 +214,11 @@ impl Client {
                 }
                 Some(order) = settled.recv() => self.look_up(order.id).await?,
                 _ = look_again.tick(), if !self.watches.is_empty() => {
-                    for order in self.watches.iter().copied().collect::<Vec<_>>() {
-                        self.look_up(order).await?;
-                    }
+                    self.look_up_all(|told| told.is_none()).await?;
                 }
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > SILENCE_MAX { return Ok(1001) }
+                    self.look_up_all(|told| told.is_some()).await?;
                     let server_time = rfc3339::from_ms(self.feed.now_ms());
                     self.send(&ServerMessage::Heartbeat { server_time: &server_time }).await?;
                     self.write(Frame::new(true, OpCode::Ping, None, Payload::Borrowed(b""))).await?;
@@ -262,24 +263,39 @@ impl Client {
         let Some(order) = order else {
             return self.send(&ServerMessage::Error { code: "INVALID_MESSAGE" }).await;
         };
-        if self.watches.len() >= WATCHES_MAX && !self.watches.contains(&order) {
+        if self.watches.len() >= WATCHES_MAX && !self.watches.contains_key(&order) {
             return self.send(&ServerMessage::Error { code: "TOO_MANY_WATCHES" }).await;
         }
         // Registered before it is looked up, so that an outcome in between is not missed.
-        if self.watches.insert(order) {
+        // Whoever asks again is told again.
+        if self.watches.insert(order, None).is_none() {
             self.feed.watchers.add(order, self.id, self.news.clone());
         }
         self.look_up(order).await
     }
 
-    /// Tells the client an order's outcome, if there is one.
+    /// Looks for the watched orders `which` chooses by what was told of them.
+    async fn look_up_all(&mut self, which: fn(&Option<OrderStatus>) -> bool) -> Result<(), Gone> {
+        let chosen = self.watches.iter().filter(|(_, told)| which(told));
+        for order in chosen.map(|(order, _)| *order).collect::<Vec<_>>() {
+            self.look_up(order).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the client what became of an order, if that is news. A held order stays watched until
+    /// it is resolved.
     async fn look_up(&mut self, order: ReservationId) -> Result<(), Gone> {
         // A database that is away is asked again.
         let Ok(Some(stored)) = self.feed.orders.find_settled(order).await else { return Ok(()) };
-        if stored.status == OrderStatus::Queued || !self.watches.remove(&order) {
+        let Some(told) = self.watches.get_mut(&order) else { return Ok(()) };
+        if told.replace(stored.status) == Some(stored.status) {
             return Ok(());
         }
-        self.feed.watchers.remove(order, self.id);
+        if stored.status != OrderStatus::Held {
+            self.watches.remove(&order);
+            self.feed.watchers.remove(order, self.id);
+        }
         let id = order.to_string();
         self.send(&ServerMessage::Order {
             reservation_id: &id,

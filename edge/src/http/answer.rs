@@ -17,7 +17,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static(problem::MEDIA_TYPE);
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Whatever makes a 503 is looked at several times a second, so a second is soon enough.
-const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+pub const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// A JSON answer nobody may cache.
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod body;
 pub mod buy;
 pub mod checks;
+mod holds;
 pub mod idempotency;
 mod reads;
 pub mod routes;
@@ -17,7 +18,9 @@ mod upgrade;
 
 use std::sync::Arc;
 
+use books::holds::Resolution;
 use bytes::Bytes;
+use domain::ReservationId;
 use domain::contract::problem::{Code, Problem};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -29,6 +32,7 @@ use service::{probe, telemetry};
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
+use crate::holds::Holds;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
 use admin::Admin;
@@ -49,6 +53,8 @@ pub struct Context {
     pub feed: Feed,
     /// What operators may do; `None` when no token is configured.
     pub admin: Option<Admin>,
+    /// Pays and cancels.
+    pub holds: Holds,
     /// What is counted.
     pub metrics: Metrics,
     /// Every metric, for `/metrics`.
@@ -91,6 +97,14 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
     match route.resource {
         Resource::Buy => buy::buy(&context, request).await,
         Resource::Order => reads::order(&context, segment, request.uri().query()).await,
+        Resource::Pay => {
+            let id = ReservationId::parse(segment);
+            holds::resolve(&context, id, Resolution::Pay, request).await
+        }
+        Resource::Cancel => {
+            let id = ReservationId::parse(segment);
+            holds::resolve(&context, id, Resolution::Cancel, request).await
+        }
         Resource::Products => reads::products(&context),
         Resource::Product => reads::product(&context, segment),
         Resource::OpenApi => json(StatusCode::OK, Bytes::from_static(OPENAPI)),

@@ -4,7 +4,7 @@ use domain::contract::order_view::{OrderView, parse_locator};
 use domain::contract::problem::Code;
 use domain::contract::product_view::ProductList;
 use domain::contract::rfc3339;
-use domain::{ProductId, ReservationId};
+use domain::{OrderStatus, ProductId, ReservationId};
 use hyper::StatusCode;
 
 use super::Context;
@@ -37,10 +37,15 @@ pub(super) fn product(context: &Context, id: &str) -> Answer {
     json(StatusCode::OK, body.unwrap_or_default())
 }
 
+/// The text behind `at=`.
+pub(super) fn locator(query: Option<&str>) -> Option<&str> {
+    query.into_iter().flat_map(|q| q.split('&')).find_map(|pair| pair.strip_prefix("at="))
+}
+
 /// What became of an order.
 pub(super) async fn order(context: &Context, id: &str, query: Option<&str>) -> Answer {
     let Some(id) = ReservationId::parse(id) else { return refuse(Code::UnknownOrder) };
-    let at = query.into_iter().flat_map(|q| q.split('&')).find_map(|pair| pair.strip_prefix("at="));
+    let at = locator(query);
     match context.feed.orders.find(id, at.and_then(parse_locator)).await {
         Ok(Some(order)) => json(StatusCode::OK, view(id, &order)),
         Ok(None) if at.is_none() => refuse_because(
@@ -55,9 +60,12 @@ pub(super) async fn order(context: &Context, id: &str, query: Option<&str>) -> A
     }
 }
 
-fn view(id: ReservationId, order: &StoredOrder) -> Vec<u8> {
+/// An order as the API shows it.
+pub(super) fn view(id: ReservationId, order: &StoredOrder) -> Vec<u8> {
     let reserved_at = order.reserved_at_ms.map(rfc3339::from_ms);
     let settled_at = order.settled_at_ms.map(rfc3339::from_ms);
+    let held = order.status == OrderStatus::Held;
+    let expires_at = order.expires_at_ms.filter(|_| held).map(rfc3339::from_ms);
     let id = id.to_string();
     OrderView {
         reservation_id: &id,
@@ -69,6 +77,7 @@ fn view(id: ReservationId, order: &StoredOrder) -> Vec<u8> {
         position: order.position,
         reserved_at: reserved_at.as_deref(),
         settled_at: settled_at.as_deref(),
+        expires_at: expires_at.as_deref(),
     }
     .to_json()
 }

@@ -12,6 +12,10 @@ pub enum Resource {
     Buy,
     /// One order.
     Order,
+    /// Paying an order.
+    Pay,
+    /// Giving an order up.
+    Cancel,
     /// Every product.
     Products,
     /// One product.
@@ -47,6 +51,8 @@ const fn route(template: &'static str, allow: &'static str, resource: Resource) 
 pub const ROUTES: &[Route] = &[
     route("/api/buy", "POST", Resource::Buy),
     route("/api/orders/{reservation_id}", "GET", Resource::Order),
+    route("/api/orders/{reservation_id}/pay", "POST", Resource::Pay),
+    route("/api/orders/{reservation_id}/cancel", "POST", Resource::Cancel),
     route("/api/products", "GET", Resource::Products),
     route("/api/products/{product_id}", "GET", Resource::Product),
     route("/ws", "GET", Resource::Feed),
@@ -92,6 +98,7 @@ mod tests {
         assert_eq!(found("/api/products"), Some((Resource::Products, "")));
         assert_eq!(found("/api/products/7"), Some((Resource::Product, "7")));
         assert_eq!(found("/api/orders/x"), Some((Resource::Order, "x")));
+        assert_eq!(found("/api/orders/x/pay"), Some((Resource::Pay, "x")));
         for bad in ["", "/", "/api", "/api/buy/", "/api/products/", "/api/orders/x/y", "/API/buy"] {
             assert_eq!(found(bad), None, "{bad}");
         }

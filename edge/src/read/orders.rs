@@ -2,9 +2,11 @@
 //!
 //! Invariant: "unknown" is said only when every store that might know was asked and does not.
 
+use books::holds::Reservation;
 use deadpool_postgres::Pool;
 use domain::contract::keys;
-use domain::{Holder, OrderStatus, ProductId, ReservationId, UserId};
+use domain::contract::order_message::QueuedOrder;
+use domain::{Epoch, Holder, OrderStatus, ProductId, ReservationId, UserId};
 use service::redis_pool::{RedisCalls, RedisPool};
 
 const FIND_ORDER: &str = include_str!("../../../sql/find_order.sql");
@@ -28,6 +30,8 @@ pub struct StoredOrder {
     pub reserved_at_ms: Option<i64>,
     /// When it was settled, ms since the Unix epoch; `None` while queued.
     pub settled_at_ms: Option<i64>,
+    /// Until when it may be paid, ms since the Unix epoch; `None` unless it was held.
+    pub expires_at_ms: Option<i64>,
 }
 
 /// A store that might know is away.
@@ -68,9 +72,11 @@ impl OrderReader {
             return Ok(Some(order));
         }
         let Some((product, user)) = locator else { return Ok(None) };
-        // An order is never taken out of Redis when it is settled, so between the two questions
-        // it cannot slip through.
-        self.find_queued(id, product, user).await
+        match self.find_reservation(id, product, user).await? {
+            Some(reservation) => Ok(Some(queued(&reservation))),
+            // It leaves Redis only after it has an outcome, which may have come in between.
+            None => self.find_settled(id).await,
+        }
     }
 
     /// Finds an order PostgreSQL knows.
@@ -92,36 +98,52 @@ impl OrderReader {
                 position: row.get("seq"),
                 reserved_at_ms: row.get("reserved_at_ms"),
                 settled_at_ms: row.get("settled_at_ms"),
+                expires_at_ms: row.get("expires_at_ms"),
             })
         }))
     }
 
-    async fn find_queued(
+    /// Finds an order in Redis, settled or not; `None` when it does not stand there.
+    ///
+    /// # Errors
+    /// When Redis is away, or the sale is being rebuilt there.
+    pub async fn find_reservation(
         &self,
         id: ReservationId,
         product: ProductId,
         user: UserId,
-    ) -> Result<Option<StoredOrder>, ReadError> {
+    ) -> Result<Option<Reservation>, ReadError> {
         let away = away("redis");
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(keys::buyers(product)).arg(user.get());
-        pipeline.cmd("HEXISTS").arg(keys::sale(product)).arg(keys::SALE_VOUCH_FIELD);
+        pipeline.cmd("HMGET").arg(keys::sale(product)).arg(&keys::SALE_LIFE_FIELDS);
         let replies = self.redis.query_pipeline(&pipeline).await.map_err(|error| away(&error))?;
-        let (text, vouched): (Option<String>, bool) =
+        let (text, life): (Option<String>, Vec<Option<String>>) =
             redis::from_redis_value(redis::Value::Array(replies)).map_err(|error| away(&error))?;
-        if text.is_none() && !vouched {
+        let [vouch, epoch] = life.as_slice() else { return Err(away(&"a reply of another shape")) };
+        if text.is_none() && vouch.is_none() {
             return Err(away(&"the sale is being rebuilt"));
         }
         let holder = text.as_deref().and_then(Holder::parse).filter(|holder| holder.id == id);
-        Ok(holder.map(|holder| StoredOrder {
-            product_id: product.get(),
-            user_id: user.get(),
-            quantity: holder.quantity.units(),
-            status: OrderStatus::Queued,
-            reason: None,
-            position: holder.seq.0,
-            reserved_at_ms: None,
-            settled_at_ms: None,
-        }))
+        let Some(Holder { id, quantity, seq, key }) = holder else { return Ok(None) };
+        let epoch = epoch.as_deref().and_then(|epoch| epoch.parse().ok());
+        let epoch = Epoch(epoch.ok_or_else(|| away(&"the sale is being rebuilt"))?);
+        let order = QueuedOrder { id, user, quantity, seq, key };
+        Ok(Some(Reservation { product, epoch, order }))
+    }
+}
+
+fn queued(reservation: &Reservation) -> StoredOrder {
+    let Reservation { product, order, .. } = reservation;
+    StoredOrder {
+        product_id: product.get(),
+        user_id: order.user.get(),
+        quantity: order.quantity.units(),
+        status: OrderStatus::Queued,
+        reason: None,
+        position: order.seq.0,
+        reserved_at_ms: None,
+        settled_at_ms: None,
+        expires_at_ms: None,
     }
 }

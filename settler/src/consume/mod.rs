@@ -266,6 +266,7 @@ impl Consume {
         let size = orders as f64;
         self.metrics.batch_orders.get_or_create(&StageLabel { stage: "settle" }).observe(size);
         self.metrics.count_settled("confirmed", settled.confirmed);
+        self.metrics.count_settled("held", settled.held);
         self.metrics.count_settled("rejected", settled.rejected);
         self.metrics.count_settled("replayed", settled.replayed);
         if settled.rejected > 0 {

@@ -13,12 +13,14 @@ use service::telemetry::{latency_buckets, size_buckets};
 pub use books::Books;
 
 /// What becomes of an order that was taken from the queue.
-const STATUSES: [&str; 4] = ["confirmed", "rejected", "replayed", "dead"];
+const STATUSES: [&str; 5] = ["confirmed", "held", "rejected", "replayed", "dead"];
+/// How an order ends that a settler resolves; the others are resolved by edges.
+const EXPIRED: &str = "expired";
 
 /// Label of a count by order status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
-    /// confirmed, rejected, replayed or dead.
+    /// confirmed, held, rejected, replayed or dead; of a resolved order: expired.
     pub status: &'static str,
 }
 
@@ -41,6 +43,8 @@ pub struct StageLabel {
 pub struct Metrics {
     /// `flashsale_settled_orders_total{status}`
     pub settled_orders: Family<StatusLabel, Counter>,
+    /// `flashsale_resolved_orders_total{status}`
+    pub resolved_orders: Family<StatusLabel, Counter>,
     /// `flashsale_settle_seconds`
     pub settle_seconds: Histogram,
     /// `flashsale_batch_orders{stage="settle"}`
@@ -62,6 +66,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             settled_orders: Family::default(),
+            resolved_orders: Family::default(),
             settle_seconds: Histogram::new(latency_buckets()),
             batch_orders: Family::new_with_constructor(|| Histogram::new(size_buckets())),
             gate_open: Family::default(),
@@ -74,11 +79,17 @@ impl Metrics {
             // From zero: the first of a kind is an increase, too.
             drop(metrics.settled_orders.get_or_create(&StatusLabel { status }));
         }
+        drop(metrics.resolved_orders.get_or_create(&StatusLabel { status: EXPIRED }));
         let registry = registry.sub_registry_with_prefix("flashsale");
         registry.register(
             "settled_orders",
             "Orders taken from the queue, by outcome",
             metrics.settled_orders.clone(),
+        );
+        registry.register(
+            "resolved_orders",
+            "Held orders resolved, by outcome",
+            metrics.resolved_orders.clone(),
         );
         registry.register(
             "settle_seconds",
@@ -114,6 +125,12 @@ impl Metrics {
     pub fn forget_outbox(&self) {
         self.outbox_depth.clear();
         self.outbox_oldest_seconds.clear();
+    }
+
+    /// Counts orders that expired.
+    pub fn count_expired(&self, orders: usize) {
+        let label = StatusLabel { status: EXPIRED };
+        self.resolved_orders.get_or_create(&label).inc_by(orders as u64);
     }
 
     /// Counts orders by outcome.

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use books::effects::{Effect, EffectKind};
+use books::ledger::{HolderRow, LockedProduct};
 use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use domain::{Epoch, ProductId, RejectReason, ReservationId, UserId};
 
@@ -20,26 +21,6 @@ pub struct SettleOrder {
     pub order: QueuedOrder,
     /// Redis time of the reservation, ms since the Unix epoch.
     pub reserved_at_ms: i64,
-}
-
-/// A locked row of `products`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockedProduct {
-    /// Units not owned by an order.
-    pub stock: i64,
-    /// Epoch PostgreSQL knows.
-    pub epoch: Epoch,
-    /// Number of the last effect.
-    pub effect_seq: i64,
-}
-
-/// The order that holds units for a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HolderRow {
-    /// The product.
-    pub product: ProductId,
-    /// The order.
-    pub order: QueuedOrder,
 }
 
 /// Flattens micro-batches into the order they are judged in, each id once.
@@ -113,19 +94,19 @@ pub fn judge(
 
 /// The effects of one transaction, numbered after each product's last.
 ///
-/// A confirmed order of an older epoch is adopted: Redis may have lost it. A rejected order is
-/// voided. Where it was rejected for another order of its user, that order is adopted after it:
+/// A confirmed order of an older epoch is adopted: Redis may have lost it. An order that holds
+/// nothing is voided. Where another order of its user holds units, that one is adopted after it:
 /// the void frees the user's place in Redis, which belongs to the holder.
 pub fn effects_of(
     confirmed: &[SettleOrder],
-    rejected: &[SettleOrder],
+    voided: &[SettleOrder],
     holders: &[HolderRow],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Vec<Effect> {
     let is_older =
         |o: &SettleOrder| products.get(&o.product).is_some_and(|product| o.epoch < product.epoch);
     let adopted = confirmed.iter().filter(|o| is_older(o)).map(|o| (o.product, o.order));
-    let voided = rejected.iter().map(|o| (o.product, EffectKind::Void(o.order)));
+    let voided = voided.iter().map(|o| (o.product, EffectKind::Void(o.order)));
     let restored = holders.iter().map(|holder| (holder.product, holder.order));
     let mut next: HashMap<ProductId, i64> =
         products.iter().map(|(id, product)| (*id, product.effect_seq)).collect();
@@ -167,7 +148,10 @@ mod tests {
     }
 
     fn products(stock: i64, epoch: i64, effect_seq: i64) -> HashMap<ProductId, LockedProduct> {
-        HashMap::from([(product(1), LockedProduct { stock, epoch: Epoch(epoch), effect_seq })])
+        HashMap::from([(
+            product(1),
+            LockedProduct { stock, epoch: Epoch(epoch), effect_seq, hold_seconds: 0 },
+        )])
     }
 
     #[test]

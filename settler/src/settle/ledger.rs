@@ -8,23 +8,20 @@
 use std::collections::{HashMap, HashSet};
 
 use books::effects::Effect;
+use books::ledger::{HolderRow, LockedProduct};
 use deadpool_postgres::GenericClient;
-use domain::contract::order_message::QueuedOrder;
-use domain::{
-    Epoch, IdempotencyKey, ProductId, Quantity, RejectReason, ReservationId, Seq, UserId,
-};
+use domain::{ProductId, RejectReason, ReservationId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::SettleError;
 use super::columns::OrderColumns;
-use super::decide::{HolderRow, LockedProduct, SettleOrder};
+use super::decide::SettleOrder;
 
-const LOCK_PRODUCTS: &str = include_str!("../../../sql/lock_products.sql");
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
 const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
 const FIND_KNOWN: &str = include_str!("../../../sql/find_known.sql");
-const FIND_HOLDERS: &str = include_str!("../../../sql/find_holders.sql");
+const FIND_GIVEN_UP: &str = include_str!("../../../sql/find_given_up.sql");
 const TAKE_STOCK: &str = include_str!("../../../sql/take_stock.sql");
 
 /// Units a transaction takes of one product, and how many effects it causes.
@@ -58,11 +55,12 @@ pub trait Ledger: Sync {
         orders: &[SettleOrder],
     ) -> impl Future<Output = Result<HashMap<ProductId, LockedProduct>, SettleError>> + Send;
 
-    /// Records orders as confirmed; left out of the answer is whoever's id is known or whose user
-    /// holds units.
+    /// Records orders as confirmed, or as held where the product holds; left out of the answer is
+    /// whoever's id is known or whose user holds units.
     fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
     ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
 
     /// Records orders as rejected; left out of the answer is whoever's id is known.
@@ -73,6 +71,12 @@ pub trait Ledger: Sync {
 
     /// Which of these ids have an outcome.
     fn find_known(
+        &self,
+        ids: &[Uuid],
+    ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
+
+    /// Which of these ids have an outcome by which they hold nothing.
+    fn find_given_up(
         &self,
         ids: &[Uuid],
     ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
@@ -102,31 +106,25 @@ impl<C: GenericClient> Ledger for C {
         &self,
         orders: &[SettleOrder],
     ) -> Result<HashMap<ProductId, LockedProduct>, SettleError> {
-        let mut ids: Vec<i64> = orders.iter().map(|order| order.product.get()).collect();
-        ids.dedup();
-        let statement = self.prepare_cached(LOCK_PRODUCTS).await?;
-        let rows = self.query(&statement, &[&ids]).await?;
-        let products = rows.iter().filter_map(|row| {
-            let product = LockedProduct {
-                stock: row.get("stock"),
-                epoch: Epoch(row.get("epoch")),
-                effect_seq: row.get("effect_seq"),
-            };
-            Some((ProductId::new(row.get("id")).ok()?, product))
-        });
-        Ok(products.collect())
+        let mut products: Vec<_> = orders.iter().map(|order| order.product).collect();
+        products.dedup();
+        Ok(books::ledger::lock_products(self, &products).await?)
     }
 
     async fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
     ) -> Result<HashSet<ReservationId>, SettleError> {
         if orders.is_empty() {
             return Ok(HashSet::new());
         }
+        let hold = |order: &SettleOrder| products.get(&order.product).map_or(0, |p| p.hold_seconds);
+        let holds: Vec<i32> = orders.iter().map(hold).collect();
         let columns = OrderColumns::of(orders.iter());
+        let [a, b, c, d, e, f, g, h] = columns.params();
         let statement = self.prepare_cached(INSERT_CONFIRMED).await?;
-        Ok(ids_of(&self.query(&statement, &columns.params()).await?))
+        Ok(ids_of(&self.query(&statement, &[a, b, c, d, e, f, g, h, &holds]).await?))
     }
 
     async fn insert_rejected(
@@ -150,15 +148,14 @@ impl<C: GenericClient> Ledger for C {
         Ok(ids_of(&self.query(&statement, &[&ids]).await?))
     }
 
+    async fn find_given_up(&self, ids: &[Uuid]) -> Result<HashSet<ReservationId>, SettleError> {
+        let statement = self.prepare_cached(FIND_GIVEN_UP).await?;
+        Ok(ids_of(&self.query(&statement, &[&ids]).await?))
+    }
+
     async fn find_holders(&self, orders: &[SettleOrder]) -> Result<Vec<HolderRow>, SettleError> {
-        if orders.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (products, users): (Vec<i64>, Vec<i64>) =
-            orders.iter().map(|o| (o.product.get(), o.order.user.get())).unzip();
-        let statement = self.prepare_cached(FIND_HOLDERS).await?;
-        let rows = self.query(&statement, &[&products, &users]).await?;
-        Ok(rows.iter().filter_map(holder_of).collect())
+        let who: Vec<_> = orders.iter().map(|o| (o.product, o.order.user)).collect();
+        Ok(books::ledger::find_holders(self, &who).await?)
     }
 
     async fn take_stock(&self, changes: &[StockChange]) -> Result<Vec<StockTaken>, SettleError> {
@@ -184,17 +181,4 @@ impl<C: GenericClient> Ledger for C {
 
 fn ids_of(rows: &[Row]) -> HashSet<ReservationId> {
     rows.iter().map(|row| ReservationId(row.get("id"))).collect()
-}
-
-fn holder_of(row: &Row) -> Option<HolderRow> {
-    Some(HolderRow {
-        product: ProductId::new(row.get("product_id")).ok()?,
-        order: QueuedOrder {
-            id: ReservationId(row.get("id")),
-            user: UserId::new(row.get("user_id")).ok()?,
-            quantity: Quantity::new(row.get("quantity")).ok()?,
-            seq: Seq(row.get("seq")),
-            key: row.get::<_, Option<_>>("idempotency_key").map(IdempotencyKey::from_stored),
-        },
-    })
 }

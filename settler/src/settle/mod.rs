@@ -9,56 +9,28 @@ mod columns;
 pub mod decide;
 mod ledger;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use books::effects::{Effect, Effects, EffectsError, EffectsLog, StockVersion};
+use books::effects::Effect;
+use books::ledger::LockedProduct;
+use books::report::Report;
 use deadpool_postgres::{Pool, PoolError};
 use domain::contract::feed::SettledOrder;
 use domain::contract::order_message::OrderBatch;
 use domain::{Epoch, OrderStatus, ProductId, RejectReason};
 use service::postgres::DatabaseError;
-use service::redis_pool::RedisCalls;
 
 pub use ledger::{Ledger, StockChange, StockTaken};
 
-use decide::{LockedProduct, SettleOrder, Verdict, arrange, effects_of, judge, units_suffice};
-
-/// What a committed batch changed in one product.
-#[derive(Debug)]
-pub struct Report {
-    /// The product.
-    pub product: ProductId,
-    /// Units left.
-    pub stock: i64,
-    /// Number of this value of the stock.
-    pub version: i64,
-    /// Orders with their outcome.
-    pub settled: Vec<SettledOrder>,
-    /// What Redis must be told, in order.
-    pub effects: Vec<Effect>,
-}
-
-impl Report {
-    /// Tells Redis.
-    ///
-    /// # Errors
-    /// See [`EffectsError`].
-    pub async fn tell<R: RedisCalls>(
-        &self,
-        effects: &Effects<R>,
-        log: &impl EffectsLog,
-    ) -> Result<(), EffectsError> {
-        let (product, version, stock) = (self.product, self.version, self.stock);
-        let stock = StockVersion { product, version, stock };
-        effects.tell(log, stock, &self.settled, &self.effects).await
-    }
-}
+use decide::{SettleOrder, Verdict, arrange, effects_of, judge, units_suffice};
 
 /// What a committed batch did.
 #[derive(Debug, Default)]
 pub struct Settled {
     /// Orders confirmed now.
     pub confirmed: usize,
+    /// Orders held now.
+    pub held: usize,
     /// Orders rejected now.
     pub rejected: usize,
     /// Orders whose outcome was recorded earlier.
@@ -130,14 +102,17 @@ pub async fn record_batch(
 ) -> Result<Settled, SettleError> {
     let products = ledger.lock_products(orders).await?;
     check_products(orders, &products)?;
-    let outcome = if units_suffice(orders, &products) {
-        confirm_all(ledger, orders).await?
+    let mut outcome = if units_suffice(orders, &products) {
+        confirm_all(ledger, orders, &products).await?
     } else {
         confirm_first(ledger, orders, &products).await?
     };
+    outcome.given_up = find_given_up(ledger, orders, &outcome).await?;
     let reports = record_changes(ledger, &outcome, &products).await?;
+    let held = outcome.confirmed.iter().filter(|order| is_held(order, &products)).count();
     Ok(Settled {
-        confirmed: outcome.confirmed.len(),
+        confirmed: outcome.confirmed.len() - held,
+        held,
         rejected: outcome.rejected.len(),
         replayed: orders.len() - outcome.confirmed.len() - outcome.rejected.len(),
         reports,
@@ -164,22 +139,49 @@ fn check_products(
 /// The orders this transaction gave an outcome.
 #[derive(Debug, Default)]
 struct Outcome {
+    /// Those that got their units: held where their sale holds.
     confirmed: Vec<SettleOrder>,
     rejected: Vec<(SettleOrder, RejectReason)>,
+    /// Those whose earlier outcome is that they hold nothing.
+    given_up: Vec<SettleOrder>,
+}
+
+/// Copies of orders that hold nothing. Most are just that, but an edge that never heard that its
+/// call had reserved repeats it with the same id, and reserves again what was given up meanwhile.
+/// Each such call writes a message of its own, which ends here, and Redis is told once more.
+async fn find_given_up(
+    ledger: &impl Ledger,
+    orders: &[SettleOrder],
+    outcome: &Outcome,
+) -> Result<Vec<SettleOrder>, SettleError> {
+    if outcome.confirmed.len() + outcome.rejected.len() == orders.len() {
+        return Ok(Vec::new());
+    }
+    let now = outcome.confirmed.iter().chain(outcome.rejected.iter().map(|(order, _)| order));
+    let now: HashSet<_> = now.map(|order| order.order.id).collect();
+    let earlier = orders.iter().filter(|order| !now.contains(&order.order.id));
+    let ids: Vec<_> = earlier.map(|order| order.order.id.0).collect();
+    let given_up = ledger.find_given_up(&ids).await?;
+    let is_one = |order: &&SettleOrder| given_up.contains(&order.order.id);
+    Ok(orders.iter().filter(is_one).copied().collect())
 }
 
 /// The fast path: nobody has to be chosen, the unique indexes find copies and second orders.
-async fn confirm_all(ledger: &impl Ledger, orders: &[SettleOrder]) -> Result<Outcome, SettleError> {
-    let confirmed = ledger.insert_confirmed(orders).await?;
+async fn confirm_all(
+    ledger: &impl Ledger,
+    orders: &[SettleOrder],
+    products: &HashMap<ProductId, LockedProduct>,
+) -> Result<Outcome, SettleError> {
+    let confirmed = ledger.insert_confirmed(orders, products).await?;
     if confirmed.len() == orders.len() {
-        return Ok(Outcome { confirmed: orders.to_vec(), rejected: Vec::new() });
+        return Ok(Outcome { confirmed: orders.to_vec(), ..Outcome::default() });
     }
     let (confirmed, others): (Vec<_>, Vec<_>) =
         orders.iter().partition(|o| confirmed.contains(&o.order.id));
     // Copies of settled orders are among them; inserting a rejection leaves those alone.
     let seconds = others.into_iter().map(|o| (o, RejectReason::AlreadyPurchased)).collect();
     let rejected = ledger.insert_rejected(seconds).await?;
-    Ok(Outcome { confirmed, rejected })
+    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
 }
 
 /// The slow path: units run short, so who gets them is decided here.
@@ -194,13 +196,13 @@ async fn confirm_first(
     let by_user =
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();
     let Verdict { confirmed, rejected } = judge(orders, products, &known, &by_user);
-    let inserted = ledger.insert_confirmed(&confirmed).await?;
+    let inserted = ledger.insert_confirmed(&confirmed, products).await?;
     if inserted.len() != confirmed.len() {
         // Only a writer that does not lock the product can cause this; decide again.
         return Err(SettleError::transient("orders changed under the product's lock"));
     }
     let rejected = ledger.insert_rejected(rejected).await?;
-    Ok(Outcome { confirmed, rejected })
+    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
 }
 
 /// Takes the confirmed units, logs the effects, and says what changed in each product.
@@ -209,16 +211,17 @@ async fn record_changes(
     outcome: &Outcome,
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Vec<Report>, SettleError> {
-    let rejected: Vec<_> = outcome.rejected.iter().map(|(order, _)| *order).collect();
-    let seconds: Vec<_> = outcome
+    let rejected = outcome.rejected.iter().map(|(order, _)| order);
+    let voided: Vec<_> = rejected.chain(&outcome.given_up).copied().collect();
+    let seconds = outcome
         .rejected
         .iter()
         .filter(|(_, reason)| *reason == RejectReason::AlreadyPurchased)
-        .map(|(order, _)| *order)
-        .collect();
+        .map(|(order, _)| order);
+    let seconds: Vec<_> = seconds.chain(&outcome.given_up).copied().collect();
     let holders = ledger.find_holders(&seconds).await?;
-    let effects = effects_of(&outcome.confirmed, &rejected, &holders, products);
-    let mut reports = gather_reports(outcome, effects);
+    let effects = effects_of(&outcome.confirmed, &voided, &holders, products);
+    let mut reports = gather_reports(outcome, effects, products);
     if reports.is_empty() {
         return Ok(reports);
     }
@@ -249,23 +252,29 @@ fn stock_changes(confirmed: &[SettleOrder], reports: &[Report]) -> Vec<StockChan
     reports.iter().map(change).collect()
 }
 
-fn gather_reports(outcome: &Outcome, effects: Vec<Effect>) -> Vec<Report> {
+fn is_held(order: &SettleOrder, products: &HashMap<ProductId, LockedProduct>) -> bool {
+    products.get(&order.product).is_some_and(|product| product.hold_seconds > 0)
+}
+
+fn gather_reports(
+    outcome: &Outcome,
+    effects: Vec<Effect>,
+    products: &HashMap<ProductId, LockedProduct>,
+) -> Vec<Report> {
     let mut reports: HashMap<ProductId, Report> = HashMap::new();
-    let empty = |product| Report {
-        product,
-        stock: 0,
-        version: 0,
-        settled: Vec::new(),
-        effects: Vec::new(),
+    let status = |order: &SettleOrder| match is_held(order, products) {
+        true => OrderStatus::Held,
+        false => OrderStatus::Confirmed,
     };
-    let confirmed = outcome.confirmed.iter().map(|o| (o, OrderStatus::Confirmed));
+    let confirmed = outcome.confirmed.iter().map(|o| (o, status(o)));
     let rejected = outcome.rejected.iter().map(|(o, _)| (o, OrderStatus::Rejected));
     for (order, status) in confirmed.chain(rejected) {
-        let report = reports.entry(order.product).or_insert_with(|| empty(order.product));
+        let report = reports.entry(order.product).or_insert_with(|| Report::empty(order.product));
         report.settled.push(SettledOrder { id: order.order.id, status });
     }
     for effect in effects {
-        reports.entry(effect.product).or_insert_with(|| empty(effect.product)).effects.push(effect);
+        let report = reports.entry(effect.product).or_insert_with(|| Report::empty(effect.product));
+        report.effects.push(effect);
     }
     reports.into_values().collect()
 }

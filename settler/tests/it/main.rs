@@ -5,6 +5,7 @@ mod adjust;
 mod consume;
 mod dead;
 mod fixture;
+mod holds;
 mod model;
 mod settle;
 mod vouch;

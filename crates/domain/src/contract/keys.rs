@@ -18,6 +18,8 @@ pub const SALE_VOUCH_FIELD: &str = "vouch";
 
 /// Field of `sale:{P}` with the units an adjustment took out, `adjustment id|units`.
 pub const SALE_WITHDRAWING_FIELD: &str = "withdrawing";
+/// Fields of `sale:{P}` that say which life of the sale this is, and whether somebody vouched.
+pub const SALE_LIFE_FIELDS: [&str; 2] = [SALE_VOUCH_FIELD, "epoch"];
 
 /// Hash of the sale itself.
 pub fn sale(product: ProductId) -> String {

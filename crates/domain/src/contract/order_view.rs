@@ -1,4 +1,4 @@
-//! `GET /api/orders/{reservation_id}` and its locator.
+//! `GET /api/orders/{reservation_id}`, what resolves an order, and the locator of both.
 //!
 //! The locator `?at=<product>.<user>` in a `status_url` lets any edge find an order in Redis that
 //! PostgreSQL does not know yet. It is opaque to clients.
@@ -28,6 +28,8 @@ pub struct OrderView<'a> {
     pub reserved_at: Option<&'a str>,
     /// When it was settled, RFC 3339; null while queued.
     pub settled_at: Option<&'a str>,
+    /// Until when a held order may be paid, RFC 3339; null unless it is held.
+    pub expires_at: Option<&'a str>,
 }
 
 impl OrderView<'_> {

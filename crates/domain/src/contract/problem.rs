@@ -77,6 +77,18 @@ codes! {
     NotEnoughFree = "NOT_ENOUGH_FREE", 409, "Fewer units are free than are to be taken out";
     /// Orders of the sale are still on their way.
     SaleBusy = "SALE_BUSY", 409, "Orders of this sale are still on their way";
+    /// The order is not settled yet, so it cannot be paid.
+    OrderQueued = "ORDER_QUEUED", 409, "The order is still being recorded";
+    /// The sale has no holds: the order was confirmed at once.
+    NoHold = "NO_HOLD", 409, "Orders of this sale are not held";
+    /// The order is paid.
+    OrderPaid = "ORDER_PAID", 409, "The order is paid";
+    /// The order was cancelled.
+    OrderCancelled = "ORDER_CANCELLED", 409, "The order was cancelled";
+    /// Nobody paid the order in time.
+    OrderExpired = "ORDER_EXPIRED", 409, "The order has expired";
+    /// The order got no units.
+    OrderRejected = "ORDER_REJECTED", 409, "The order was rejected";
     /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, "The body is too large";
     /// The URI is too long.

@@ -51,7 +51,7 @@ pub enum ServerMessage<'a> {
         /// RFC 3339.
         server_time: &'a str,
     },
-    /// A watched order has an outcome.
+    /// A watched order has an outcome. One that is `held` has another when it is resolved.
     Order {
         /// The order.
         reservation_id: &'a str,

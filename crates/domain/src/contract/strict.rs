@@ -67,6 +67,14 @@ pub fn read<const N: usize>(
     }
 }
 
+/// Checks a body that has nothing to say: nothing, or an object without fields.
+///
+/// # Errors
+/// See [`BodyError`].
+pub fn check_empty(body: &[u8]) -> Result<(), BodyError> {
+    if body.is_empty() { Ok(()) } else { read::<0>(body, &[]).map(|_| ()) }
+}
+
 /// A whole number that must be there.
 ///
 /// # Errors
@@ -222,6 +230,19 @@ impl<'de> Visitor<'de> for ValueSeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_with_nothing_to_say_says_nothing() {
+        for fine in ["", "{}", " { \n } "] {
+            assert_eq!(check_empty(fine.as_bytes()), Ok(()), "{fine}");
+        }
+        for bad in ["[]", "null", "\"\"", "{} x", "{", "\u{feff}{}"] {
+            let refused = check_empty(bad.as_bytes());
+            assert!(matches!(refused, Err(BodyError::InvalidJson(_))), "{bad:?}: {refused:?}");
+        }
+        let named = check_empty(br#"{"reason":[1]}"#);
+        assert_eq!(named, Err(BodyError::field("reason", "is not a field of this request")));
+    }
 
     #[test]
     fn fields_are_read_in_the_order_they_are_asked_for() {

@@ -12,10 +12,14 @@ const LUA_LINES_MAX: usize = 100;
 /// Which modules of the edge may import which.
 pub(crate) const EDGE_ARROWS: &[(&str, &[&str])] = &[
     ("main", &["edge"]),
-    ("app", &["server", "http", "feed", "reserve", "publish", "read", "metrics", "settings"]),
+    (
+        "app",
+        &["server", "http", "feed", "holds", "reserve", "publish", "read", "metrics", "settings"],
+    ),
     ("server", &["http", "feed", "metrics"]),
-    ("http", &["feed", "reserve", "publish", "read", "metrics"]),
+    ("http", &["feed", "holds", "reserve", "publish", "read", "metrics"]),
     ("feed", &["reserve", "publish", "read", "metrics"]),
+    ("holds", &["read", "metrics"]),
     ("reserve", &["publish", "metrics"]),
     ("publish", &["metrics"]),
     ("read", &["metrics"]),
@@ -31,6 +35,7 @@ pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "consume",
+            "expiry",
             "relay",
             "gatekeeper",
             "reconcile",
@@ -49,7 +54,8 @@ pub(crate) const SETTLER_ARROWS: &[(&str, &[&str])] = &[
     ("consume", &["settle", "report", "metrics"]),
     ("relay", &["consume", "gatekeeper", "metrics"]),
     ("gatekeeper", &["metrics", "codes"]),
-    ("report", &["settle"]),
+    ("expiry", &["gatekeeper", "report", "metrics"]),
+    ("report", &[]),
     ("settle", &[]),
     ("codes", &[]),
     ("metrics", &[]),

@@ -58,6 +58,17 @@ pub(crate) async fn post_buy(base: &str, body: String) -> Option<Answer> {
     send(base, request).await
 }
 
+/// `POST path` with an empty body, as an order is paid or cancelled.
+pub(crate) async fn post(base: &str, path: &str) -> Option<Answer> {
+    send(base, Request::post(path).header("host", "localhost").body(Full::default()).unwrap()).await
+}
+
+/// Pays (`pay`) or cancels (`cancel`) the order of a 202.
+pub(crate) async fn resolve(base: &str, status_url: &str, how: &str) -> Option<Answer> {
+    let (path, query) = status_url.split_once('?').unwrap();
+    post(base, &format!("{path}/{how}?{query}")).await
+}
+
 /// One press of Buy for one unit of product 1.
 pub(crate) async fn buy(base: &str, user: u64) -> Option<Answer> {
     post_buy(base, format!(r#"{{"user_id":{user},"product_id":1}}"#)).await
@@ -82,6 +93,12 @@ impl Ledger {
         self.0.query_one(query, &[]).await.unwrap().get(0)
     }
 
+    /// Four numbers of one row.
+    pub(crate) async fn four(&self, query: &str) -> [i64; 4] {
+        let row = self.0.query_one(query, &[]).await.unwrap();
+        std::array::from_fn(|column| row.get(column))
+    }
+
     pub(crate) async fn execute(&self, statement: &str) {
         self.0.batch_execute(statement).await.unwrap();
     }
@@ -98,6 +115,11 @@ impl Ledger {
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
+    /// From now on orders of product 1 are held for so long.
+    pub(crate) async fn hold(&self, seconds: u32) {
+        self.execute(&format!("UPDATE products SET hold_seconds = {seconds} WHERE id = 1")).await;
+    }
+
     /// Users with a confirmed order.
     pub(crate) async fn owners(&self) -> BTreeSet<u64> {
         let query = "SELECT user_id FROM orders WHERE status = 'confirmed'";
@@ -112,7 +134,8 @@ impl Ledger {
                      AND status IN ('confirmed', 'held', 'paid')))) FROM products";
         assert_eq!(self.number(drift).await, 0, "I1: units appeared or vanished");
         assert!(self.number("SELECT min(stock) FROM products").await >= 0, "I2");
-        let twice = "SELECT count(*) FROM (SELECT user_id FROM orders WHERE status = 'confirmed' \
+        let twice = "SELECT count(*) FROM (SELECT user_id FROM orders \
+                     WHERE status IN ('confirmed', 'held', 'paid') \
                      GROUP BY product_id, user_id HAVING count(*) > 1) AS d";
         assert_eq!(self.number(twice).await, 0, "I5: somebody holds two orders");
     }

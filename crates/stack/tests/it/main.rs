@@ -12,6 +12,7 @@ mod crowd;
 mod dockerfile;
 mod documents;
 mod faults;
+mod holds;
 mod idempotency;
 mod machine;
 mod monitoring;

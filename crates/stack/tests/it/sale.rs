@@ -68,7 +68,7 @@ async fn one_order_is_accepted_followed_confirmed_and_seen_by_everyone() {
 }
 
 /// The next message of this type; others are passed over.
-async fn next_message<S>(socket: &mut S, kind: &str) -> Value
+pub(crate) async fn next_message<S>(socket: &mut S, kind: &str) -> Value
 where
     S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
 {

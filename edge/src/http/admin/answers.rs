@@ -38,33 +38,43 @@ pub(super) fn report(report: Option<String>) -> Answer {
 }
 
 pub(super) fn orders(page: &OrderPage) -> Answer {
-    let texts: Vec<[String; 3]> = page
-        .orders
-        .iter()
-        .map(|order| {
-            let at = |ms| rfc3339::from_ms(ms);
-            [order.place.id.to_string(), at(order.reserved_at_ms), at(order.settled_at_ms)]
-        })
-        .collect();
+    let texts: Vec<Texts> = page.orders.iter().map(Texts::of).collect();
     let views = page.orders.iter().zip(&texts).map(|(order, texts)| view(order, texts));
     let next_cursor = page.next.map(|place| place.encode());
     json(StatusCode::OK, OrderList { orders: views.collect(), next_cursor }.to_json())
 }
 
-fn view<'a>(
-    order: &'a RecordedOrder,
-    [id, reserved_at, settled_at]: &'a [String; 3],
-) -> OrderView<'a> {
+/// What of an order is written as text.
+struct Texts {
+    id: String,
+    reserved_at: String,
+    settled_at: String,
+    expires_at: Option<String>,
+}
+
+impl Texts {
+    fn of(order: &RecordedOrder) -> Self {
+        Self {
+            id: order.place.id.to_string(),
+            reserved_at: rfc3339::from_ms(order.reserved_at_ms),
+            settled_at: rfc3339::from_ms(order.settled_at_ms),
+            expires_at: order.expires_at_ms.map(rfc3339::from_ms),
+        }
+    }
+}
+
+fn view<'a>(order: &'a RecordedOrder, texts: &'a Texts) -> OrderView<'a> {
     OrderView {
-        reservation_id: id,
+        reservation_id: &texts.id,
         product_id: order.product_id,
         user_id: order.user_id,
         quantity: order.quantity,
         status: order.status.as_str(),
         reason: order.reason.as_deref(),
         position: order.place.seq,
-        reserved_at: Some(reserved_at),
-        settled_at: Some(settled_at),
+        reserved_at: Some(&texts.reserved_at),
+        settled_at: Some(&texts.settled_at),
+        expires_at: texts.expires_at.as_deref(),
     }
 }
 

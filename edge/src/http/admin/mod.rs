@@ -157,17 +157,12 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Answer> {
             AdjustStock::parse(&body, key.as_deref()).map(|adjust| Asked::Adjust(product, adjust))
         }
         Route::Change(product, change) => {
-            check_empty(&body).map(|()| Asked::Change(product, change))
+            strict::check_empty(&body).map(|()| Asked::Change(product, change))
         }
-        Route::Reset(product) => check_empty(&body).map(|()| Asked::Reset(product)),
+        Route::Reset(product) => strict::check_empty(&body).map(|()| Asked::Reset(product)),
         Route::Orders | Route::Reconcile => return Err(refuse(Code::NotFound)),
     };
     asked.map_err(bad)
-}
-
-/// Nothing, or an object without fields.
-fn check_empty(body: &[u8]) -> Result<(), BodyError> {
-    if body.is_empty() { Ok(()) } else { strict::read::<0>(body, &[]).map(|_| ()) }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {

@@ -6,6 +6,7 @@ mod broker;
 mod double;
 mod edge;
 mod failover;
+mod holds;
 #[cfg(feature = "kill-points")]
 mod kill_points;
 mod overload;
