@@ -16,9 +16,10 @@ use service::postgres::DatabaseError;
 use service::redis_pool::RedisCalls;
 
 use crate::actors::USERS;
-use crate::ledger::{Tables, Transaction};
+use crate::ledger::Transaction;
 use crate::mutant::Mutant;
 use crate::port::{Port, World};
+use crate::tables::Tables;
 
 /// Orders one transaction expires at most.
 const EXPIRED_MAX: usize = 3;
@@ -143,7 +144,15 @@ fn ask(world: &mut World) -> Option<Ask> {
     match world.dice.u8(..8) {
         0 => world.dice.choice(held).map(Ask::Pay),
         1 | 2 => world.dice.choice(held).map(Ask::Cancel),
-        3 => UserId::new(world.dice.i64(1..=USERS)).ok().map(Ask::CancelOf),
+        // Mostly somebody whose order is not settled yet: there are few such moments.
+        3 | 4 => {
+            let orders = &world.database.committed.orders;
+            let holders = world.redis.holders(world.redis.primary).into_iter();
+            let queued = holders.filter(|(_, holder)| !orders.contains_key(&holder.id));
+            let user = world.dice.choice(queued.map(|(user, _)| user).collect::<Vec<_>>())?;
+            UserId::new(user).ok().map(Ask::CancelOf)
+        }
+        5 => UserId::new(world.dice.i64(1..=USERS)).ok().map(Ask::CancelOf),
         _ => None,
     }
 }

@@ -4,15 +4,13 @@
 //! runs unchanged. One product. Invariant: what a transaction wrote is seen by nobody before its
 //! commit, and never when it is dropped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use books::effects::{Effect, EffectsLog};
 use books::ledger::{HolderRow, LockedProduct};
-use domain::contract::order_message::QueuedOrder;
 use domain::{
-    AdjustmentId, Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, SaleWindow,
-    Seq, StoredState, UserId,
+    AdjustmentId, Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId,
 };
 use futures_util::{Stream, stream};
 use service::postgres::DatabaseError;
@@ -24,84 +22,7 @@ use uuid::Uuid;
 
 use crate::mutant::Mutant;
 use crate::port::Port;
-
-/// One order as recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) order: QueuedOrder,
-    epoch: Epoch,
-    pub(crate) status: OrderStatus,
-}
-
-/// Everything committed.
-#[derive(Debug, Clone)]
-pub(crate) struct Tables {
-    pub(crate) sale: Sale,
-    /// How long orders are held, s; 0 confirms them.
-    pub(crate) hold_seconds: i32,
-    pub(crate) orders: BTreeMap<ReservationId, Row>,
-    pub(crate) effects: Vec<Effect>,
-}
-
-impl Tables {
-    pub(crate) fn new(product: ProductId, units: i64, limit: i64, hold_seconds: i32) -> Self {
-        let sale = Sale {
-            product,
-            stock: units,
-            total: units,
-            limit,
-            state: StoredState::Open,
-            epoch: Epoch(0),
-            effect_seq: 0,
-            version: 0,
-            sale_version: 0,
-            reset_epoch: Epoch(0),
-            window: SaleWindow::default(),
-        };
-        Self { sale, hold_seconds, orders: BTreeMap::new(), effects: Vec::new() }
-    }
-
-    /// Orders that hold units.
-    pub(crate) fn holding(&self) -> impl Iterator<Item = &Row> {
-        self.orders.values().filter(|row| row.status.holds_units())
-    }
-
-    /// Orders that held units, or would have.
-    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Row> {
-        let is = |status| matches!(status, OrderStatus::Cancelled | OrderStatus::Expired);
-        self.orders.values().filter(move |row| is(row.status))
-    }
-
-    pub(crate) fn units_held(&self) -> i64 {
-        self.holding().map(|row| row.order.quantity.units()).sum()
-    }
-
-    pub(crate) fn holder_of(&self, user: UserId) -> Option<&Row> {
-        self.holding().find(|row| row.order.user == user)
-    }
-
-    pub(crate) fn record(&mut self, order: QueuedOrder, epoch: Epoch, status: OrderStatus) {
-        self.orders.insert(order.id, Row { order, epoch, status });
-    }
-
-    /// Logs effects, each number once.
-    pub(crate) fn append(&mut self, effects: &[Effect]) -> Result<(), DatabaseError> {
-        if effects.iter().any(|effect| self.effects.iter().any(|old| old.n == effect.n)) {
-            return Err(DatabaseError::transient("an effect of this number exists"));
-        }
-        self.effects.extend(effects);
-        Ok(())
-    }
-
-    fn effects_after(&self, after: i64) -> Vec<Effect> {
-        self.effects.iter().filter(|effect| effect.n > after).copied().collect()
-    }
-
-    fn holders_after(&self, epoch: Epoch, seq: Seq) -> Vec<(UserId, Holder)> {
-        let late = self.holding().filter(|row| (row.epoch, row.order.seq) > (epoch, seq));
-        late.map(|row| (row.order.user, row.order.holder())).collect()
-    }
-}
+use crate::tables::Tables;
 
 /// The lock on the product and the tables behind it.
 #[derive(Debug)]

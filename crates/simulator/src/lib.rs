@@ -16,6 +16,7 @@ mod queue;
 mod redis_nodes;
 mod run;
 mod scripts;
+mod tables;
 mod told;
 
 pub use mutant::Mutant;

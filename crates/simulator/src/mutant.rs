@@ -68,9 +68,7 @@ impl Mutant {
         Self::NoRepublish,
         Self::NewCandidates,
         Self::ReleaseTwice,
-        Self::NoVoid,
         Self::NoCancelledRow,
-        Self::NoHolderAdopted,
         Self::NoSecondVoid,
         script(
             "reserve.lua without the fence",
@@ -133,6 +131,10 @@ impl Mutant {
     pub const SECOND_LINE: &'static [Self] = &[
         // What was not replayed is told in its order once the node is open.
         Self::NoReplay,
+        // A reservation that stays in Redis though it was given up is swept, and settled once more.
+        Self::NoVoid,
+        // The message of the cancelled order comes later, and its outcome is followed by the same.
+        Self::NoHolderAdopted,
         // Whoever opens a node under an outrun epoch is found by the next look, and what it sold
         // is judged late.
         Self::NoEpochCheck,

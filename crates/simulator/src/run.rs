@@ -14,11 +14,12 @@ use settler::sweeper::sweep;
 use crate::actors::{self, Sale};
 use crate::executor::{Executor, Process};
 use crate::holds;
-use crate::ledger::{Database, Tables, Transaction};
+use crate::ledger::{Database, Transaction};
 use crate::mutant::Mutant;
 use crate::port::{Port, Weather, World};
 use crate::redis_nodes::RedisNodes;
 use crate::scripts::Scripts;
+use crate::tables::Tables;
 use crate::told::balance;
 
 /// Units on sale: few, so that they run short while things break.
@@ -179,14 +180,20 @@ impl Run {
         self.sale.selling.store(false, Ordering::Relaxed);
         self.until_quiet()?;
         self.world(|world| balance(&world.database.committed, &world.redis))?;
+        // Once more for what somebody gave up while the rest was sold.
+        self.sell_the_rest()?;
+        self.sell_the_rest()?;
+        self.world(|world| world.told.judge(&world.database.committed, &world.redis, world.weather))
+    }
+
+    fn sell_the_rest(&mut self) -> Result<(), String> {
         self.sale.selling.store(true, Ordering::Relaxed);
         self.world(|world| world.told.sold_out_in_a_row = 0);
         self.until("the rest was never sold", |run| {
             run.world(|world| world.told.sold_out_in_a_row >= SOLD_OUT)
         })?;
         self.sale.selling.store(false, Ordering::Relaxed);
-        self.until_quiet()?;
-        self.world(|world| world.told.judge(&world.database.committed, &world.redis, world.weather))
+        self.until_quiet()
     }
 
     fn step(&mut self) -> Result<(), String> {

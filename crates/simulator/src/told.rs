@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{OrderStatus, ReservationId};
 
 use crate::executor::Process;
-use crate::ledger::Tables;
 use crate::port::Weather;
 use crate::redis_nodes::RedisNodes;
+use crate::tables::Tables;
 
 /// What one user was told.
 #[derive(Debug, Clone, Default)]

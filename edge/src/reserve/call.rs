@@ -60,9 +60,9 @@ impl Tries {
     /// Notes how a call ended. `time_left`: another one would end before the deadline.
     pub fn after(&mut self, outcome: Outcome, time_left: bool) -> Next {
         match outcome {
-            // A full outbox says that nothing was reserved now; an earlier call may still run.
+            // Nothing was reserved now; but an earlier call may still run, and find it otherwise.
             Ok(Some(Reply::Decided(decided)))
-                if self.may_have_run && decided.answers.contains(&Reserved::Overloaded) => {}
+                if self.may_have_run && decided.answers.iter().any(may_pass) => {}
             Ok(Some(Reply::Decided(decided))) => return Next::Answer(decided),
             // Closed or stale: this call reserved nothing.
             Ok(Some(Reply::Closed { .. } | Reply::Stale { .. })) => {}
@@ -79,6 +79,21 @@ impl Tries {
             (false, true) => Next::Fail(ReserveError::OutcomeUnknown),
             (false, false) => Next::Fail(ReserveError::Unavailable),
         }
+    }
+}
+
+/// Whether what refuses a buyer now may be over a moment later: units return when an order is given
+/// up, an outbox empties, a sale opens, an operator raises a limit or moves a window.
+const fn may_pass(answer: &Reserved) -> bool {
+    match answer {
+        Reserved::SoldOut
+        | Reserved::NotEnough { .. }
+        | Reserved::NotStarted
+        | Reserved::Paused
+        | Reserved::Ended
+        | Reserved::OverLimit
+        | Reserved::Overloaded => true,
+        Reserved::Accepted(_) | Reserved::AlreadyPurchased(_) | Reserved::Replayed(_) => false,
     }
 }
 
@@ -100,17 +115,21 @@ mod tests {
         let mut tries = Tries::default();
         assert_eq!(tries.after(unknown(), true), Next::Again);
         assert_eq!(tries.after(closed(), false), Next::Fail(ReserveError::OutcomeUnknown));
-        let overloaded = || {
-            let answers = vec![Reserved::Overloaded];
+        let decided = |answer| {
             let (epoch, outbox_id) = (domain::Epoch(1), String::new());
+            let answers = vec![answer];
             let decided = Decided { redis_ms: 1, epoch, available: 1, outbox_id, answers };
             Ok(Some(Reply::Decided(decided)))
         };
-        let mut tries = Tries::default();
-        assert!(matches!(tries.after(overloaded(), true), Next::Answer(_)));
-        assert_eq!(tries.after(unknown(), true), Next::Again);
-        assert_eq!(tries.after(overloaded(), true), Next::Again);
-        assert_eq!(tries.after(overloaded(), false), Next::Fail(ReserveError::OutcomeUnknown));
+        for passing in [Reserved::Overloaded, Reserved::SoldOut] {
+            let mut tries = Tries::default();
+            assert!(matches!(tries.after(decided(passing), true), Next::Answer(_)));
+            assert_eq!(tries.after(unknown(), true), Next::Again);
+            assert_eq!(tries.after(decided(passing), true), Next::Again);
+            let unsure = Next::Fail(ReserveError::OutcomeUnknown);
+            assert_eq!(tries.after(decided(passing), false), unsure);
+            assert!(matches!(tries.after(decided(Reserved::Ended), false), Next::Answer(_)));
+        }
         let mut tries = Tries::default();
         let not_sent = Err(RedisCallError::NotSent("no connection".into()));
         assert_eq!(tries.after(not_sent, false), Next::Fail(ReserveError::Unavailable));

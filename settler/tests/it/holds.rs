@@ -281,9 +281,34 @@ async fn a_cancelled_reservation_gives_its_place_back_to_an_order_redis_had_lost
     let second = shop.reserve(2, 101).await.unwrap();
     shop.settle(&lost).await;
     assert!(is_now(&shop.cancel_queued(&second).await));
+    assert_eq!(shop.reserve(3, 101).await, None, "the place is the first order's at once");
     shop.settle(&second).await;
     assert_eq!(shop.status(id(1)).await, "held");
     shop.assert_quiet_and_equal().await;
+}
+
+#[tokio::test]
+async fn due_orders_are_found_through_their_index_and_expire_so_many_at_once() {
+    let shop = Shop::open(30_000, 60).await;
+    shop.execute(
+        "INSERT INTO orders (id, product_id, user_id, quantity, epoch, seq, status, reserved_at, \
+         expires_at) SELECT lpad(to_hex(n), 32, '0')::uuid, 1, n, 1, 1, n, \
+         CASE WHEN n <= 1200 THEN 'held' ELSE 'confirmed' END, now(), \
+         CASE WHEN n <= 1200 THEN now() END FROM generate_series(1, 20000) AS n; \
+         UPDATE products SET stock = stock - 20000; ANALYZE orders",
+    )
+    .await;
+    let client = shop.servers.pool.get().await.unwrap();
+    let query = format!("EXPLAIN {}", include_str!("../../../sql/list_due.sql"));
+    let rows = client.query(&query, &[&500_i64]).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(plan.iter().any(|line| line.contains("orders_expiry")), "{plan:?}");
+    for expected in [500, 500, 200, 0] {
+        let expired = expire_due(&shop.servers.pool, 500).await.unwrap();
+        let orders: usize = expired.reports.iter().map(|report| report.settled.len()).sum();
+        assert_eq!(orders, expected);
+    }
+    shop.servers.assert_ledger_adds_up().await;
 }
 
 /// F27: what a race is between.

@@ -315,15 +315,13 @@ fn gather_reports(
     for Change { product, order, holder, .. } in changes {
         let report = reports.entry(*product).or_insert_with(|| Report::empty(*product));
         report.settled.push(SettledOrder { id: order.id, status });
-        let mut n = report.effects.last().map_or_else(
-            || products.get(product).map_or(0, |locked| locked.effect_seq),
-            |last| last.n,
-        );
+        let before = products.get(product).map_or(0, |locked| locked.effect_seq);
+        let last = report.effects.last().map_or(before, |effect| effect.n);
         let adopted = holder.iter().map(|holder| EffectKind::Adopt(*holder));
-        for kind in std::iter::once(EffectKind::Void(*order)).chain(adopted) {
-            n += 1;
-            report.effects.push(Effect { product: *product, n, kind });
-        }
+        let told = std::iter::once(EffectKind::Void(*order)).chain(adopted);
+        let numbered = (last + 1..).zip(told);
+        let effects = numbered.map(|(n, kind)| Effect { product: *product, n, kind });
+        report.effects.extend(effects);
     }
     reports.into_values().collect()
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use stack::{Stack, StackOptions};
 
 use crate::browser::Browser;
-use crate::buyer::buy;
+use crate::buyer::{Ledger, buy};
 use crate::wait::wait_until;
 
 /// Remembers every connection state the page goes through.
@@ -53,6 +53,8 @@ async fn people_watch_the_stock_fall_buy_and_see_a_crash_for_what_it_is() {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     a_crash_is_seen_and_passes(&stack, &browser).await;
     silence_is_never_called_live(&stack, &browser).await;
+    a_held_order_is_paid_or_given_back(&stack, &browser).await;
+    assert_eq!(browser.value("document.getElementById('hold').hidden").await, json!(true));
     drop(browser);
     stack.shutdown().await;
 }
@@ -103,4 +105,22 @@ async fn silence_is_never_called_live(stack: &Stack, browser: &Browser) {
     .await;
     stack.resume("nginx").await.unwrap();
     wait_until("the page is live again", || is_live(browser)).await;
+}
+
+async fn a_held_order_is_paid_or_given_back(stack: &Stack, browser: &Browser) {
+    Ledger::open(stack).await.hold(3600).await;
+    for (press, outcome) in [("cancel", "Given back."), ("pay", "Paid. It is yours.")] {
+        browser.click("new-buyer").await;
+        wait_until("the button may be pressed", || async {
+            browser.value("document.getElementById('buy').disabled").await == json!(false)
+        })
+        .await;
+        browser.click("buy").await;
+        wait_until("the order is held", || async {
+            browser.text("outcome").await.starts_with("Held for you until")
+        })
+        .await;
+        browser.click(press).await;
+        wait_until(outcome, || async { browser.text("outcome").await.starts_with(outcome) }).await;
+    }
 }

@@ -1,0 +1,91 @@
+//! The tables of one product, as they stand at one commit.
+//!
+//! Owns no lock and no fault; those are `ledger`'s. Invariant: an effect's number is used once.
+
+use std::collections::BTreeMap;
+
+use books::effects::Effect;
+use domain::contract::order_message::QueuedOrder;
+use domain::{
+    Epoch, Holder, OrderStatus, ProductId, ReservationId, SaleWindow, Seq, StoredState, UserId,
+};
+use service::postgres::DatabaseError;
+use settler::gatekeeper::sales::Sale;
+
+/// One order as recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) order: QueuedOrder,
+    pub(crate) epoch: Epoch,
+    pub(crate) status: OrderStatus,
+}
+
+/// Everything committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    pub(crate) sale: Sale,
+    /// How long orders are held, s; 0 confirms them.
+    pub(crate) hold_seconds: i32,
+    pub(crate) orders: BTreeMap<ReservationId, Row>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Tables {
+    pub(crate) fn new(product: ProductId, units: i64, limit: i64, hold_seconds: i32) -> Self {
+        let sale = Sale {
+            product,
+            stock: units,
+            total: units,
+            limit,
+            state: StoredState::Open,
+            epoch: Epoch(0),
+            effect_seq: 0,
+            version: 0,
+            sale_version: 0,
+            reset_epoch: Epoch(0),
+            window: SaleWindow::default(),
+        };
+        Self { sale, hold_seconds, orders: BTreeMap::new(), effects: Vec::new() }
+    }
+
+    /// Orders that hold units.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = &Row> {
+        self.orders.values().filter(|row| row.status.holds_units())
+    }
+
+    /// Orders that held units, or would have.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Row> {
+        let is = |status| matches!(status, OrderStatus::Cancelled | OrderStatus::Expired);
+        self.orders.values().filter(move |row| is(row.status))
+    }
+
+    pub(crate) fn units_held(&self) -> i64 {
+        self.holding().map(|row| row.order.quantity.units()).sum()
+    }
+
+    pub(crate) fn holder_of(&self, user: UserId) -> Option<&Row> {
+        self.holding().find(|row| row.order.user == user)
+    }
+
+    pub(crate) fn record(&mut self, order: QueuedOrder, epoch: Epoch, status: OrderStatus) {
+        self.orders.insert(order.id, Row { order, epoch, status });
+    }
+
+    /// Logs effects, each number once.
+    pub(crate) fn append(&mut self, effects: &[Effect]) -> Result<(), DatabaseError> {
+        if effects.iter().any(|effect| self.effects.iter().any(|old| old.n == effect.n)) {
+            return Err(DatabaseError::transient("an effect of this number exists"));
+        }
+        self.effects.extend(effects);
+        Ok(())
+    }
+
+    pub(crate) fn effects_after(&self, after: i64) -> Vec<Effect> {
+        self.effects.iter().filter(|effect| effect.n > after).copied().collect()
+    }
+
+    pub(crate) fn holders_after(&self, epoch: Epoch, seq: Seq) -> Vec<(UserId, Holder)> {
+        let late = self.holding().filter(|row| (row.epoch, row.order.seq) > (epoch, seq));
+        late.map(|row| (row.order.user, row.order.holder())).collect()
+    }
+}
