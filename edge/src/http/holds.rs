@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::contract::order_view::parse_locator;
 use domain::contract::problem::Code;
 use domain::contract::strict;
-use domain::{ProductId, ReservationId, UserId};
+use domain::{ReservationId, UserId};
 use hyper::body::Body;
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, StatusCode};
@@ -42,7 +42,7 @@ where
         return answer;
     }
     let located = at.as_deref().and_then(parse_locator);
-    if let Err(answer) = check_owner(context, id, located, bearer).await {
+    if let Err(answer) = check_owner(context, id, at.as_deref(), bearer).await {
         return answer;
     }
     match context.holds.resolve(id, asked, located).await {
@@ -53,11 +53,7 @@ where
             answer.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
             answer
         }
-        Ok(Outcome::Unknown) if at.is_none() => refuse_because(
-            Code::UnknownOrder,
-            "not settled yet or unknown: add the query of the status_url to tell them apart",
-        ),
-        Ok(Outcome::Unknown) => refuse(Code::UnknownOrder),
+        Ok(Outcome::Unknown) => refuse_unknown(at.as_deref()),
         Err(error) => {
             tracing::debug!(%error, "an order could not be resolved");
             refuse(match error {
@@ -72,19 +68,30 @@ where
 async fn check_owner(
     context: &Context,
     id: ReservationId,
-    located: Option<(ProductId, UserId)>,
+    at: Option<&str>,
     bearer: Bearer,
 ) -> Result<(), Answer> {
     if bearer == Bearer::Anyone {
         return Ok(());
     }
-    let order = context.feed.orders.find(id, located).await.map_err(|error| {
+    let order = context.feed.orders.find(id, at.and_then(parse_locator)).await.map_err(|error| {
         tracing::debug!(%error, "an order cannot be read");
         refuse(Code::Unavailable)
     })?;
     match order.and_then(|order| UserId::new(order.user_id).ok()) {
         Some(user) => bearer.check(user).map_err(|refusal| refusal.refuse().1),
-        None => Err(refuse(Code::UnknownOrder)),
+        None => Err(refuse_unknown(at)),
+    }
+}
+
+/// No store knows the order, as far as it was looked for.
+fn refuse_unknown(at: Option<&str>) -> Answer {
+    match at {
+        Some(_) => refuse(Code::UnknownOrder),
+        None => refuse_because(
+            Code::UnknownOrder,
+            "not settled yet or unknown: add the query of the status_url to tell them apart",
+        ),
     }
 }
 

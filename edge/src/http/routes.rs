@@ -1,4 +1,5 @@
-//! The table of routes: every path this edge answers, and the methods each takes.
+//! The table of routes: every path this edge answers but those of operators, which `admin::route`
+//! has, and the methods each takes.
 //!
 //! Leaves answering to `respond`. Invariant: what stands here under `/api/` and `/ws` is described
 //! in `openapi.json`, and nothing else is; a test holds both.
@@ -47,7 +48,7 @@ const fn route(template: &'static str, allow: &'static str, resource: Resource) 
     Route { template, allow, resource }
 }
 
-/// Every route, the busiest first.
+/// Every route but those of operators, the busiest first.
 pub const ROUTES: &[Route] = &[
     route("/api/buy", "POST", Resource::Buy),
     route("/api/orders/{reservation_id}", "GET", Resource::Order),
@@ -67,21 +68,21 @@ impl Route {
     pub fn takes(&self, method: &Method) -> bool {
         self.allow.split(", ").any(|allowed| allowed == method.as_str())
     }
+}
 
-    /// The segment in braces, empty when there is none; `None` when `path` is another one.
-    fn segment<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let Some((before, rest)) = self.template.split_once('{') else {
-            return (path == self.template).then_some("");
-        };
-        let (_, after) = rest.split_once('}')?;
-        let segment = path.strip_prefix(before)?.strip_suffix(after)?;
-        (!segment.is_empty() && !segment.contains('/')).then_some(segment)
-    }
+/// The segment a template has in braces, empty when it has none; `None` when `path` is another one.
+pub(super) fn segment<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+    let Some((before, rest)) = template.split_once('{') else {
+        return (path == template).then_some("");
+    };
+    let (_, after) = rest.split_once('}')?;
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
 /// The route of a path, with the segment its template has in braces.
 pub fn find(path: &str) -> Option<(&'static Route, &str)> {
-    ROUTES.iter().find_map(|route| Some((route, route.segment(path)?)))
+    ROUTES.iter().find_map(|route| Some((route, segment(route.template, path)?)))
 }
 
 #[cfg(test)]

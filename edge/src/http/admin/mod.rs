@@ -5,12 +5,14 @@
 //! read of a request but its head.
 
 mod answers;
-mod route;
+pub mod route;
 
 use std::sync::Arc;
 
 use books::error::BooksError;
 use books::office::Office;
+use books::sales::SaleChange;
+use bytes::Bytes;
 use domain::ProductId;
 use domain::contract::admin::{AdjustStock, ChangeSale, CreateProduct, ListOrders};
 use domain::contract::problem::Code;
@@ -24,8 +26,7 @@ use super::Context;
 use super::answer::{Answer, refuse, refuse_because, refuse_method, refuse_token};
 use super::body::{read_body, refuse_body};
 use super::checks::{Refusal, check_json};
-use books::sales::SaleChange;
-use route::{Route, find_route};
+use route::{Action, ProductAction, find};
 
 /// Below this everything is for operators.
 const PREFIX: &str = "/api/admin";
@@ -127,42 +128,71 @@ pub(super) async fn respond(context: Arc<Context>, request: Request<Incoming>) -
 
 /// Reads what is asked for.
 async fn read(request: Request<Incoming>) -> Result<Asked, Answer> {
-    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-    let route = find_route(path).map_err(refuse)?;
-    let allowed = route.method();
-    if request.method().as_str() != allowed {
-        return Err(refuse_method(allowed));
+    let (route, product) = find(request.uri().path()).ok_or_else(|| refuse(Code::NotFound))?;
+    if request.method().as_str() != route.method {
+        return Err(refuse_method(route.method));
     }
-    let bad = |error: BodyError| refuse_body(&error).1;
-    match route {
-        Route::Orders => {
-            let query = request.uri().query().unwrap_or_default();
-            return ListOrders::parse(query).map(Asked::Orders).map_err(bad);
+    let asked = match route.action {
+        Action::Orders => {
+            ListOrders::parse(request.uri().query().unwrap_or_default()).map(Asked::Orders)
         }
-        Route::Reconcile => return Ok(Asked::Report),
-        _ => {}
-    }
-    let refuse_head = |(code, why): Refusal| refuse_because(code, why);
-    let key = idempotency_key(request.headers()).map_err(refuse_head)?;
+        Action::Report => Ok(Asked::Report),
+        Action::Create => {
+            CreateProduct::parse(&read_json(request, Body::Needed).await?).map(Asked::Create)
+        }
+        Action::Product(action) => {
+            let product = product.parse().ok().and_then(|id| ProductId::new(id).ok());
+            let product = product.ok_or_else(|| refuse(Code::UnknownProduct))?;
+            read_action(product, action, request).await?
+        }
+    };
+    asked.map_err(|error| refuse_body(&error).1)
+}
+
+/// Reads what is to be done to a product.
+async fn read_action(
+    product: ProductId,
+    action: ProductAction,
+    request: Request<Incoming>,
+) -> Result<Result<Asked, BodyError>, Answer> {
+    let asked = match action {
+        ProductAction::Change => {
+            let change = ChangeSale::parse(&read_json(request, Body::Needed).await?);
+            return Ok(change.map(|c| Asked::Change(product, SaleChange::Settings(c))));
+        }
+        ProductAction::Adjust => {
+            let key = idempotency_key(request.headers());
+            let key = key.map_err(|(code, why)| refuse_because(code, why))?;
+            let body = read_json(request, Body::Needed).await?;
+            let adjust = AdjustStock::parse(&body, key.as_deref());
+            return Ok(adjust.map(|adjust| Asked::Adjust(product, adjust)));
+        }
+        ProductAction::Pause => Asked::Change(product, SaleChange::Pause),
+        ProductAction::Resume => Asked::Change(product, SaleChange::Resume),
+        ProductAction::Close => Asked::Change(product, SaleChange::Close),
+        ProductAction::Reset => Asked::Reset(product),
+    };
+    let body = read_json(request, Body::Empty).await?;
+    Ok(strict::check_empty(&body).map(|()| asked))
+}
+
+/// What a request says besides its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// A JSON object.
+    Needed,
+    /// Nothing; an empty object says nothing.
+    Empty,
+}
+
+/// Reads a body, which must be said to be JSON unless it may be empty and is.
+async fn read_json(request: Request<Incoming>, wanted: Body) -> Result<Bytes, Answer> {
     let json = check_json(request.headers());
     let body = read_body(request).await.map_err(refuse)?;
-    if route.takes_body() || !body.is_empty() {
-        json.map_err(refuse_head)?;
+    if wanted == Body::Needed || !body.is_empty() {
+        json.map_err(|(code, why)| refuse_because(code, why))?;
     }
-    let asked = match route {
-        Route::Products => CreateProduct::parse(&body).map(Asked::Create),
-        Route::Product(product) => ChangeSale::parse(&body)
-            .map(|change| Asked::Change(product, SaleChange::Settings(change))),
-        Route::Adjustments(product) => {
-            AdjustStock::parse(&body, key.as_deref()).map(|adjust| Asked::Adjust(product, adjust))
-        }
-        Route::Change(product, change) => {
-            strict::check_empty(&body).map(|()| Asked::Change(product, change))
-        }
-        Route::Reset(product) => strict::check_empty(&body).map(|()| Asked::Reset(product)),
-        Route::Orders | Route::Reconcile => return Err(refuse(Code::NotFound)),
-    };
-    asked.map_err(bad)
+    Ok(body)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {

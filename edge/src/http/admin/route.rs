@@ -1,85 +1,101 @@
-//! The paths below `/api/admin` and the method of each. Pure.
+//! The paths below `/api/admin` and the method of each: the table by which they are found. Pure.
+//!
+//! Invariant: what stands here is described in `openapi.json`, and nothing else below `/api/admin`
+//! is; a test holds both.
 
-use books::sales::SaleChange;
-use domain::ProductId;
-use domain::contract::problem::Code;
+use crate::http::routes::segment;
 
-/// What a path names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Route {
-    /// `/products`
-    Products,
-    /// `/products/{id}`
-    Product(ProductId),
-    /// `/products/{id}/adjustments`
-    Adjustments(ProductId),
-    /// `/products/{id}/pause`, `/resume`, `/close`
-    Change(ProductId, SaleChange),
-    /// `/products/{id}/reset`
-    Reset(ProductId),
-    /// `/orders`
+/// What a path is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Create a product with its sale.
+    Create,
+    /// List orders.
     Orders,
-    /// `/reconcile`
-    Reconcile,
+    /// The last look at the books.
+    Report,
+    /// Something about the product the path names.
+    Product(ProductAction),
 }
 
-impl Route {
+/// What may be done to a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProductAction {
+    /// Change what is named of its sale.
+    Change,
+    /// Add units, or take free ones out.
+    Adjust,
+    /// Sell nothing until resumed.
+    Pause,
+    /// Sell again.
+    Resume,
+    /// End the sale for good.
+    Close,
+    /// Delete its orders and begin again.
+    Reset,
+}
+
+/// One path, or all that differ in the product.
+#[derive(Debug)]
+pub struct Route {
+    /// The path, with the product in braces.
+    pub template: &'static str,
     /// The one method it takes.
-    pub(super) const fn method(&self) -> &'static str {
-        match self {
-            Self::Products | Self::Adjustments(_) | Self::Change(..) | Self::Reset(_) => "POST",
-            Self::Product(_) => "PATCH",
-            Self::Orders | Self::Reconcile => "GET",
-        }
-    }
-
-    /// Whether it needs a body.
-    pub(super) const fn takes_body(&self) -> bool {
-        matches!(self, Self::Products | Self::Product(_) | Self::Adjustments(_))
-    }
+    pub method: &'static str,
+    /// What it is for.
+    pub action: Action,
 }
 
-/// Reads what follows `/api/admin`.
-pub(super) fn find_route(path: &str) -> Result<Route, Code> {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let product = |text: &str| {
-        let id = text.parse().ok().and_then(|id| ProductId::new(id).ok());
-        id.ok_or(Code::UnknownProduct)
-    };
-    match segments[..] {
-        ["products"] => Ok(Route::Products),
-        ["orders"] => Ok(Route::Orders),
-        ["reconcile"] => Ok(Route::Reconcile),
-        ["products", id] => Ok(Route::Product(product(id)?)),
-        ["products", id, what] => match what {
-            "adjustments" => Ok(Route::Adjustments(product(id)?)),
-            "pause" => Ok(Route::Change(product(id)?, SaleChange::Pause)),
-            "resume" => Ok(Route::Change(product(id)?, SaleChange::Resume)),
-            "close" => Ok(Route::Change(product(id)?, SaleChange::Close)),
-            "reset" => Ok(Route::Reset(product(id)?)),
-            _ => Err(Code::NotFound),
-        },
-        _ => Err(Code::NotFound),
-    }
+const fn route(template: &'static str, method: &'static str, action: Action) -> Route {
+    Route { template, method, action }
+}
+
+const fn post(template: &'static str, action: ProductAction) -> Route {
+    route(template, "POST", Action::Product(action))
+}
+
+/// Every path of operators.
+pub const ROUTES: &[Route] = &[
+    route("/api/admin/products", "POST", Action::Create),
+    route("/api/admin/products/{product_id}", "PATCH", Action::Product(ProductAction::Change)),
+    post("/api/admin/products/{product_id}/adjustments", ProductAction::Adjust),
+    post("/api/admin/products/{product_id}/pause", ProductAction::Pause),
+    post("/api/admin/products/{product_id}/resume", ProductAction::Resume),
+    post("/api/admin/products/{product_id}/close", ProductAction::Close),
+    post("/api/admin/products/{product_id}/reset", ProductAction::Reset),
+    route("/api/admin/orders", "GET", Action::Orders),
+    route("/api/admin/reconcile", "GET", Action::Report),
+];
+
+/// The route of a path, with the product its template has in braces.
+pub(super) fn find(path: &str) -> Option<(&'static Route, &str)> {
+    ROUTES.iter().find_map(|route| Some((route, segment(route.template, path)?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::admin::owns;
+
+    fn found(path: &str) -> Option<(Action, &str)> {
+        find(path).map(|(route, product)| (route.action, product))
+    }
 
     #[test]
     fn every_path_names_one_thing() {
-        let product = ProductId::new(7).unwrap();
-        assert_eq!(find_route("/products"), Ok(Route::Products));
-        assert_eq!(find_route("/products/7"), Ok(Route::Product(product)));
-        assert_eq!(find_route("/products/7/adjustments"), Ok(Route::Adjustments(product)));
-        let pause = Route::Change(product, SaleChange::Pause);
-        assert_eq!(find_route("/products/7/pause"), Ok(pause));
-        for path in ["", "/", "/products/", "/products/7/", "/products/7/pause/now", "/x"] {
-            assert!(find_route(path).is_err(), "{path}");
+        assert_eq!(found("/api/admin/products"), Some((Action::Create, "")));
+        assert_eq!(found("/api/admin/orders"), Some((Action::Orders, "")));
+        let of = |action, product| Some((Action::Product(action), product));
+        assert_eq!(found("/api/admin/products/7"), of(ProductAction::Change, "7"));
+        assert_eq!(found("/api/admin/products/7/pause"), of(ProductAction::Pause, "7"));
+        for rest in ["", "/", "/products/", "/products/7/", "/products/7/pause/now", "/x"] {
+            assert_eq!(found(&format!("/api/admin{rest}")), None, "{rest}");
         }
-        for id in ["0", "-1", "x", "1.5", "99999999999999999999"] {
-            assert_eq!(find_route(&format!("/products/{id}")), Err(Code::UnknownProduct), "{id}");
-        }
+    }
+
+    #[test]
+    fn every_path_here_is_behind_the_token() {
+        assert!(ROUTES.iter().all(|route| owns(route.template)));
+        assert!(crate::http::routes::ROUTES.iter().all(|route| !owns(route.template)));
     }
 }
