@@ -74,10 +74,11 @@ async fn check_owner(
     if bearer == Bearer::Anyone {
         return Ok(());
     }
-    let order = context.feed.orders.find(id, at.and_then(parse_locator)).await.map_err(|error| {
-        tracing::debug!(%error, "an order cannot be read");
-        refuse(Code::Unavailable)
-    })?;
+    let order =
+        context.feed.orders.find(id, at.and_then(parse_locator)).await.map_err(|error| {
+            tracing::debug!(%error, "an order cannot be read");
+            refuse(Code::Unavailable)
+        })?;
     match order.and_then(|order| UserId::new(order.user_id).ok()) {
         Some(user) => bearer.check(user).map_err(|refusal| refusal.refuse().1),
         None => Err(refuse_unknown(at)),

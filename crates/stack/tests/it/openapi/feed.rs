@@ -1,0 +1,67 @@
+//! The live feed, listened to while everything else is asked for.
+//!
+//! Invariant: every frame is one kind of `FeedMessage`, and each kind comes.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::schema::misfits;
+use crate::wait::wait_until;
+
+/// Not JSON, an order that was paid, and more orders than may be watched.
+fn said() -> Vec<Value> {
+    let watch = |number: u32| {
+        let id = format!("019ab3c4-7e1b-7c3d-8a21-0000000000{number}");
+        json!({ "type": "watch", "reservation_id": id })
+    };
+    std::iter::once(json!("hello")).chain((61..=69).map(watch)).collect()
+}
+
+/// A socket that is listened to.
+pub(crate) struct Feed {
+    heard: Arc<Mutex<Vec<Value>>>,
+    listening: JoinHandle<()>,
+}
+
+impl Feed {
+    pub(crate) async fn open(http: &str) -> Self {
+        let url = format!("{}/ws", http.replace("http", "ws"));
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        for message in said() {
+            socket.send(Message::text(message.to_string())).await.unwrap();
+        }
+        let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let frames = heard.clone();
+        let listening = tokio::spawn(async move {
+            while let Some(Ok(frame)) = socket.next().await {
+                if let Message::Text(text) = frame {
+                    frames.lock().unwrap().push(serde_json::from_str(&text).unwrap());
+                }
+            }
+        });
+        Self { heard, listening }
+    }
+
+    /// What is not as the document says. The heartbeat may have to be waited for.
+    pub(crate) async fn close(self, document: &Value) -> Vec<String> {
+        let schemas = &document["components"]["schemas"];
+        let kinds = schemas["FeedMessage"]["oneOf"].as_array().unwrap();
+        let kinds = kinds.iter().map(|kind| kind["properties"]["type"]["const"].to_string());
+        let kinds: BTreeSet<String> = kinds.collect();
+        wait_until("every kind of message came", || async {
+            let heard = self.heard.lock().unwrap();
+            kinds.iter().all(|kind| heard.iter().any(|frame| frame["type"].to_string() == *kind))
+        })
+        .await;
+        self.listening.abort();
+        let (watch, feed) = (&schemas["WatchMessage"], &schemas["FeedMessage"]);
+        let sent = said().into_iter().skip(1).flat_map(|m| misfits(document, watch, &m, "watch"));
+        let heard = self.heard.lock().unwrap();
+        sent.chain(heard.iter().flat_map(|frame| misfits(document, feed, frame, "/ws"))).collect()
+    }
+}
