@@ -128,7 +128,9 @@ mod tests {
             assert_eq!(tries.after(decided(passing), true), Next::Again);
             let unsure = Next::Fail(ReserveError::OutcomeUnknown);
             assert_eq!(tries.after(decided(passing), false), unsure);
-            assert!(matches!(tries.after(decided(Reserved::Ended), false), Next::Answer(_)));
+            let holder = domain::Holder::parse("0190f5fe-7c00-7a00-8000-000000000001|1|1").unwrap();
+            let known = Reserved::AlreadyPurchased(holder);
+            assert!(matches!(tries.after(decided(known), false), Next::Answer(_)));
         }
         let mut tries = Tries::default();
         let not_sent = Err(RedisCallError::NotSent("no connection".into()));

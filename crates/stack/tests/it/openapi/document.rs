@@ -1,7 +1,8 @@
 //! The document, cut into cases: one a response example, with the request it answers.
 //!
 //! A response answers the request examples of the same name, or the first; `x-sent` says what
-//! differs: method, path, `padding` (so many characters more), headers, those it is `without`, body.
+//! differs: method, path, `padding` (so many characters more), headers, those it is `without`,
+//! body.
 
 use serde_json::{Map, Value};
 

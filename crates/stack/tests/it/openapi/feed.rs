@@ -2,7 +2,6 @@
 //!
 //! Invariant: every frame is one kind of `FeedMessage`, and each kind comes.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -51,11 +50,11 @@ impl Feed {
     pub(crate) async fn close(self, document: &Value) -> Vec<String> {
         let schemas = &document["components"]["schemas"];
         let kinds = schemas["FeedMessage"]["oneOf"].as_array().unwrap();
-        let kinds = kinds.iter().map(|kind| kind["properties"]["type"]["const"].to_string());
-        let kinds: BTreeSet<String> = kinds.collect();
+        let kinds = kinds.iter().map(|kind| kind["properties"]["type"]["const"].clone());
+        let kinds: Vec<Value> = kinds.collect();
         wait_until("every kind of message came", || async {
             let heard = self.heard.lock().unwrap();
-            kinds.iter().all(|kind| heard.iter().any(|frame| frame["type"].to_string() == *kind))
+            kinds.iter().all(|kind| heard.iter().any(|frame| frame["type"] == *kind))
         })
         .await;
         self.listening.abort();
