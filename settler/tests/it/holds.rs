@@ -1,14 +1,10 @@
 //! Holds against a real PostgreSQL and Redis: resolved once, whatever races or is lost meanwhile.
 
-use std::sync::Mutex;
-use std::time::Duration;
-
 use books::effects::Effects;
 use books::holds::{self, Refusal, Reservation, Resolved};
 use books::report::Report;
 use domain::contract::keys;
 use domain::{Epoch, OrderStatus, ReservationId};
-use futures_util::future::join_all;
 use redis::Value;
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use settler::expiry::expire_due;
@@ -19,27 +15,20 @@ use settler::gatekeeper::vouch::Voucher;
 use settler::settle::settle_batch;
 use stack::Server;
 
-use crate::fixture::{Servers, batch, id, order, product, wait_until};
+use crate::fixture::{Servers, batch, id, order, product};
 
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");
-/// Races of each kind.
-const RACES: u32 = 1_000;
-/// Racers under way at once, and the units they race over: a unit that does not return leaves one
-/// of the next without.
-const AT_ONCE: u32 = 16;
-/// A part of the milliseconds a race takes.
-const STAGGER: Duration = Duration::from_millis(1);
 
 /// A sale with holds, open in Redis.
-struct Shop {
-    servers: Servers,
-    redis: RedisPool,
+pub(crate) struct Shop {
+    pub(crate) servers: Servers,
+    pub(crate) redis: RedisPool,
     reserve: LoadedScript,
     effects: Effects,
 }
 
 impl Shop {
-    async fn open(stock: i64, hold_seconds: i32) -> Self {
+    pub(crate) async fn open(stock: i64, hold_seconds: i32) -> Self {
         let servers = Servers::start(&[Server::Postgres, Server::Redis]).await;
         servers.sell(stock, 0).await;
         let redis = servers.redis();
@@ -50,12 +39,12 @@ impl Shop {
         shop
     }
 
-    async fn execute(&self, statement: &str) {
+    pub(crate) async fn execute(&self, statement: &str) {
         self.servers.pool.get().await.unwrap().batch_execute(statement).await.unwrap();
     }
 
     /// What the leading settler does ten times a second: vouch, or tell what is missing.
-    async fn keep_the_gate(&self) {
+    pub(crate) async fn keep_the_gate(&self) {
         let node = judge_info(&read_info(&self.redis).await.unwrap()).unwrap();
         let mut client = self.servers.pool.get().await.unwrap();
         let sales = list_sales(&client).await.unwrap();
@@ -74,7 +63,7 @@ impl Shop {
     }
 
     /// One unit for this user, through the script; `None` when it is refused.
-    async fn reserve(&self, number: u128, user: i64) -> Option<Reservation> {
+    pub(crate) async fn reserve(&self, number: u128, user: i64) -> Option<Reservation> {
         let names = [keys::sale(product()), keys::buyers(product()), keys::outbox(product())];
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut command = self.reserve.command(&names);
@@ -92,7 +81,7 @@ impl Shop {
     }
 
     /// Settles it, as a settler that gets its message.
-    async fn settle(&self, reservation: &Reservation) {
+    pub(crate) async fn settle(&self, reservation: &Reservation) {
         let batches = [batch(reservation.epoch.0, &[reservation.order])];
         let settled = settle_batch(&self.servers.pool, &batches).await.unwrap();
         for report in settled.reports {
@@ -100,13 +89,13 @@ impl Shop {
         }
     }
 
-    async fn tell(&self, report: &Report) {
+    pub(crate) async fn tell(&self, report: &Report) {
         let client = self.servers.pool.get().await.unwrap();
         // A sale that is closed meanwhile is the gatekeeper's.
         let _ = report.tell(&self.effects, &client).await;
     }
 
-    async fn cancel(&self, id: ReservationId) -> Resolved {
+    pub(crate) async fn cancel(&self, id: ReservationId) -> Resolved {
         let mut client = self.servers.pool.get().await.unwrap();
         let transaction = client.transaction().await.unwrap();
         let resolved = holds::cancel(&transaction, id).await.unwrap();
@@ -115,7 +104,7 @@ impl Shop {
         self.told(resolved).await
     }
 
-    async fn cancel_queued(&self, reservation: &Reservation) -> Resolved {
+    pub(crate) async fn cancel_queued(&self, reservation: &Reservation) -> Resolved {
         let mut client = self.servers.pool.get().await.unwrap();
         let transaction = client.transaction().await.unwrap();
         let resolved = holds::cancel_queued(&transaction, reservation).await.unwrap();
@@ -124,14 +113,14 @@ impl Shop {
         self.told(resolved).await
     }
 
-    async fn pay(&self, id: ReservationId) -> Resolved {
+    pub(crate) async fn pay(&self, id: ReservationId) -> Resolved {
         let client = self.servers.pool.get().await.unwrap();
         let resolved = holds::pay(&client, id).await.unwrap();
         drop(client);
         self.told(resolved).await
     }
 
-    async fn told(&self, resolved: Resolved) -> Resolved {
+    pub(crate) async fn told(&self, resolved: Resolved) -> Resolved {
         if let Resolved::Now(report) = &resolved {
             self.tell(report).await;
         }
@@ -139,7 +128,7 @@ impl Shop {
     }
 
     /// Expires what is due; how many orders.
-    async fn expire(&self) -> usize {
+    pub(crate) async fn expire(&self) -> usize {
         let expired = expire_due(&self.servers.pool, 500).await.unwrap();
         for report in &expired.reports {
             self.tell(report).await;
@@ -147,7 +136,7 @@ impl Shop {
         expired.reports.iter().map(|report| report.settled.len()).sum()
     }
 
-    async fn status(&self, id: ReservationId) -> String {
+    pub(crate) async fn status(&self, id: ReservationId) -> String {
         let client = self.servers.pool.get().await.unwrap();
         let query = "SELECT status FROM orders WHERE id = $1";
         client.query_one(query, &[&id.0]).await.unwrap().get(0)
@@ -155,7 +144,7 @@ impl Shop {
 
     /// I1, I2 and, as everything is settled, I4: Redis can reserve what PostgreSQL holds, and knows
     /// exactly the orders that hold units.
-    async fn assert_quiet_and_equal(&self) {
+    pub(crate) async fn assert_quiet_and_equal(&self) {
         self.keep_the_gate().await;
         self.servers.assert_ledger_adds_up().await;
         let mut all = redis::pipe();
@@ -178,7 +167,7 @@ impl Shop {
     }
 }
 
-fn is_now(resolved: &Resolved) -> bool {
+pub(crate) fn is_now(resolved: &Resolved) -> bool {
     matches!(resolved, Resolved::Now(_))
 }
 
@@ -309,121 +298,4 @@ async fn due_orders_are_found_through_their_index_and_expire_so_many_at_once() {
         assert_eq!(orders, expected);
     }
     shop.servers.assert_ledger_adds_up().await;
-}
-
-/// F27: what a race is between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Race {
-    CancelledTwice,
-    CancelledWhileExpiring,
-    CancelledWhileSettling,
-    PaidWhileCancelled,
-}
-
-/// One racer: a buyer whose order is resolved twice at once.
-async fn race(shop: &Shop, race: Race, number: u32) {
-    let (number, user) = (u128::from(number) + 1, i64::from(number) + 1);
-    let found = Mutex::new(None);
-    wait_until("a unit is there for the next racer", || async {
-        let reserved = shop.reserve(number, user).await;
-        *found.lock().unwrap() = reserved;
-        reserved.is_some()
-    })
-    .await;
-    let reservation = found.into_inner().unwrap().unwrap();
-    if race != Race::CancelledWhileSettling {
-        shop.settle(&reservation).await;
-    }
-    let id = id(number);
-    match race {
-        Race::CancelledTwice => {
-            let (one, two) = tokio::join!(shop.cancel(id), shop.cancel(id));
-            assert!(is_now(&one) != is_now(&two), "{one:?} {two:?}");
-        }
-        Race::CancelledWhileExpiring => {
-            let due = format!("UPDATE orders SET expires_at = now() WHERE id = '{id}'");
-            shop.execute(&due).await;
-            tokio::join!(shop.cancel(id), shop.expire(), shop.expire());
-        }
-        Race::CancelledWhileSettling => {
-            let (cancelled, ()) =
-                tokio::join!(shop.cancel_queued(&reservation), shop.settle(&reservation));
-            assert!(is_now(&cancelled), "{cancelled:?}");
-        }
-        Race::PaidWhileCancelled => {
-            let (paid, cancelled) = tokio::join!(shop.pay(id), shop.cancel(id));
-            assert!(is_now(&paid) != is_now(&cancelled), "{paid:?} {cancelled:?}");
-        }
-    }
-}
-
-/// The gatekeeper while racers race; Redis forgets everything once if `rebuilt`.
-async fn gatekeeper(shop: &Shop, rebuilt: bool, round: u32) {
-    if rebuilt {
-        // At another moment of the races each time.
-        tokio::time::sleep(STAGGER * (round % 16)).await;
-        shop.redis.query(&redis::cmd("FLUSHALL")).await.unwrap();
-    }
-    loop {
-        shop.keep_the_gate().await;
-        tokio::time::sleep(STAGGER).await;
-    }
-}
-
-/// A thousand races, some at once.
-async fn races(kind: Race, rebuilt: bool) {
-    let paid = if kind == Race::PaidWhileCancelled { RACES } else { 0 };
-    let shop = Shop::open(i64::from(AT_ONCE + paid), 60).await;
-    for round in 0..RACES.div_ceil(AT_ONCE) {
-        let numbers = round * AT_ONCE..((round + 1) * AT_ONCE).min(RACES);
-        let racers = join_all(numbers.map(|number| race(&shop, kind, number)));
-        tokio::select! {
-            _ = racers => {}
-            () = gatekeeper(&shop, rebuilt, round) => {}
-        }
-    }
-    shop.assert_quiet_and_equal().await;
-    let of = async |statuses: &str| {
-        let query = format!("SELECT count(*) FROM orders WHERE status IN ({statuses})");
-        shop.servers.number(&query).await
-    };
-    let given_up = of("'cancelled', 'expired'").await;
-    assert_eq!(given_up + of("'paid'").await, i64::from(RACES), "{kind:?}: each was resolved");
-    let voids = "SELECT count(DISTINCT reservation_id) FROM effects WHERE kind = 'void'";
-    assert_eq!(shop.servers.number(voids).await, given_up, "{kind:?}: each returned once");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_twice_returns_its_units_once() {
-    races(Race::CancelledTwice, false).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_while_it_expires_returns_its_units_once() {
-    races(Race::CancelledWhileExpiring, false).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_while_it_is_settled_returns_its_units_once() {
-    races(Race::CancelledWhileSettling, false).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_paid_while_it_is_cancelled_is_one_of_both() {
-    races(Race::PaidWhileCancelled, false).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_twice_over_a_rebuild_returns_its_units_once() {
-    races(Race::CancelledTwice, true).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_while_it_expires_over_a_rebuild_returns_its_units_once() {
-    races(Race::CancelledWhileExpiring, true).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_cancelled_while_it_is_settled_over_a_rebuild_returns_its_units_once() {
-    races(Race::CancelledWhileSettling, true).await;
 }

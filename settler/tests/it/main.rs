@@ -6,5 +6,6 @@ mod dead;
 mod fixture;
 mod holds;
 mod model;
+mod races;
 mod settle;
 mod vouch;
