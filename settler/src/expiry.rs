@@ -2,7 +2,7 @@
 //!
 //! Owns when to look; `books::holds` owns what is done. One settler looks, the one that leads; two
 //! at once do no harm, as an order expires only while it still is held and its product is locked.
-//! Invariant: a transaction expires at most [`BATCH_MAX`] orders, found through an index.
+//! Invariant: a transaction expires at most `BATCH_MAX` orders, found through an index.
 
 use std::time::Duration;
 

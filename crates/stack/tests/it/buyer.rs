@@ -2,6 +2,7 @@
 //! says of them afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,6 +12,8 @@ use serde_json::Value;
 use stack::Stack;
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
+
+use crate::wait::DEADLINE;
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -78,11 +81,20 @@ pub(crate) async fn buy(base: &str, user: u64) -> Option<Answer> {
 pub(crate) struct Ledger(tokio_postgres::Client);
 
 impl Ledger {
+    /// Connects, as soon as PostgreSQL takes connections.
     pub(crate) async fn open(stack: &Stack) -> Self {
-        let (client, connection) =
-            tokio_postgres::connect(stack.database_url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        Self(client)
+        let started = Instant::now();
+        loop {
+            match tokio_postgres::connect(stack.database_url(), NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    return Self(client);
+                }
+                // Recovering from a crash takes it a moment.
+                Err(error) => assert!(started.elapsed() < DEADLINE, "PostgreSQL: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn number(&self, query: &str) -> i64 {

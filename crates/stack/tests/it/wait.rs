@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use stack::{Stack, State};
 
 /// How long a condition may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds; panics with `what` at the deadline.
 pub(crate) async fn wait_until<F: Future<Output = bool>>(
