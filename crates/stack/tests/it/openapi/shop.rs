@@ -95,7 +95,7 @@ impl Shop {
         }
     }
 
-    /// Asks for what is done, but said to nobody.
+    /// Asks while a server does not say what it did: Redis is frozen, or a COMMIT breaks off.
     async fn ask_in_vain(&self, case: &Case<'_>) -> Answer {
         if case.operation == "POST /api/buy" {
             self.stack.kill("redis", "STOP").await.unwrap();
