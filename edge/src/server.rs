@@ -41,8 +41,8 @@ pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
     /// How long a connection may be idle, take for one head, or leave an answer unread. Longer than
-    /// nginx keeps an idle upstream connection (20 s), as it does not repeat a POST whose connection
-    /// the edge closed meanwhile.
+    /// nginx keeps an idle upstream connection (20 s), as it does not repeat a POST whose
+    /// connection the edge closed meanwhile.
     pub idle_max: Duration,
 }
 
