@@ -168,8 +168,8 @@ async fn abuse(edge: &str) {
     let pings = frame(0x80 | PING, &[b'x'; 125]).repeat(1000);
     let sent = [huge, fragments, pings, frame(0x80 | TEXT, &[b'x'; 60_000])];
     let mut clients = tokio::task::JoinSet::new();
-    for bytes in sent.iter().cycle().take(200).cloned() {
-        let edge = edge.to_owned();
+    for number in 0..200 {
+        let (edge, bytes) = (edge.to_owned(), sent[number % sent.len()].clone());
         clients.spawn(async move {
             let mut client = Client::connect(&edge).await;
             client.send(&bytes).await;
