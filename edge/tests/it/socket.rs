@@ -1,5 +1,7 @@
 //! The feed as clients that keep, break and abuse the protocol meet it (RFC 6455).
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::fixture::Sale;
@@ -139,7 +141,9 @@ async fn silent_clients_are_closed_and_abuse_takes_no_memory() {
     let closed = tokio::spawn(async move { silent.close_code().await });
     let mut after = 0;
     // Two more pings after the silent one was closed: whoever answers stays.
+    let started = Instant::now();
     while after < 2 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the silent one is closed");
         let (opcode, _) = lively.frame().await.expect("who answers pings stays");
         assert_ne!(opcode, CLOSE, "who answers pings stays");
         if opcode == PING {
