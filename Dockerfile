@@ -56,6 +56,7 @@ CMD ["run"]
 FROM nginx:1.28.0-alpine AS web
 COPY nginx/nginx.conf nginx/site.conf nginx/proxy.conf /srv/nginx/
 COPY nginx/compose/ /srv/nginx/
+COPY nginx/limits/on.conf /srv/nginx/limits.conf
 COPY public /srv/public
 USER nginx
 EXPOSE 8080

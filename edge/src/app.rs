@@ -65,7 +65,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let listener = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
     let edge = Edge::new(&settings, stop.clone())?;
     let clients = edge.context.clients.clone();
-    let connections_max = settings.http.connections_max as usize;
+    let limits = server::Limits {
+        connections_max: settings.http.connections_max as usize,
+        idle_max: settings.http.idle_ms,
+    };
     let give_up = CancellationToken::new();
 
     let background = TaskTracker::new();
@@ -73,7 +76,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, stop.clone()));
     background.spawn(edge.subscriber.run(edge.board, stop.clone()));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
-    let serving = server::run(listener, edge.context, connections_max, stop.clone());
+    let serving = server::run(listener, edge.context, limits, stop.clone());
 
     let serving = tokio::spawn(serving);
     stop.cancelled().await;
@@ -133,6 +136,7 @@ impl Edge {
             watchers: Watchers::default(),
             clock: Arc::new(RedisClock::new(Instant::now())),
             metrics: metrics.clone(),
+            silence_max: settings.http.silence_ms,
             stop,
         };
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;

@@ -3,6 +3,8 @@
 //! Owns connections and their limits; leaves requests to `http`.
 //! Invariant: on shutdown no request that was read goes unanswered within the grace period.
 
+mod stream;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::{Context, respond};
+use stream::PatientStream;
 
-/// Longer than nginx keeps an idle upstream connection (20 s), as it does not repeat a POST whose
-/// connection the edge closed meanwhile. A header that trickles in is cut off after it, too.
-const HEADER_MAX: Duration = Duration::from_secs(75);
-/// Bytes of one request's head.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one request's head: what nginx lets through (17 KiB) and what it adds. Behind it, it is
+/// nginx that refuses more, with a body that says so.
+const HEAD_BYTES_MAX: usize = 18 * 1024;
 /// Headers of one request.
 const HEADERS_MAX: usize = 100;
 /// Connections the kernel completes ahead of `accept`: a proxy opens a thousand at once when a sale
@@ -33,6 +34,17 @@ const HEADERS_MAX: usize = 100;
 const BACKLOG: u32 = 4096;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What clients may take of the edge.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// How long a connection may be idle, take for one head, or leave an answer unread. Longer than
+    /// nginx keeps an idle upstream connection (20 s), as it does not repeat a POST whose
+    /// connection the edge closed meanwhile.
+    pub idle_max: Duration,
+}
 
 /// Binds `address`, also when connections of an earlier edge linger on it.
 ///
@@ -49,10 +61,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn run(
     listener: TcpListener,
     context: Arc<Context>,
-    connections_max: usize,
+    limits: Limits,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(connections_max));
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
     let connections = TaskTracker::new();
     loop {
         let permit = tokio::select! {
@@ -67,7 +79,7 @@ pub async fn run(
             Ok((stream, _)) => {
                 let (context, stop) = (context.clone(), stop.clone());
                 connections.spawn(async move {
-                    serve(stream, context, stop).await;
+                    serve(stream, context, limits.idle_max, stop).await;
                     drop(permit);
                 });
             }
@@ -82,7 +94,12 @@ pub async fn run(
     connections.wait().await;
 }
 
-async fn serve(stream: TcpStream, context: Arc<Context>, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    context: Arc<Context>,
+    idle_max: Duration,
+    stop: CancellationToken,
+) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
@@ -91,10 +108,10 @@ async fn serve(stream: TcpStream, context: Arc<Context>, stop: CancellationToken
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_MAX)
+        .header_read_timeout(idle_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(PatientStream::new(stream, idle_max)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     // A client that breaks off, or speaks something else, is its own affair.

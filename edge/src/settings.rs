@@ -77,6 +77,13 @@ pub struct HttpSettings {
     #[arg(long, env = "EDGE_CONNECTIONS_MAX", default_value_t = 16384,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
+    /// Time a connection may be idle, take for a request's head, or leave an answer unread, ms;
+    /// longer than a proxy in front keeps an idle connection
+    #[arg(long, env = "EDGE_IDLE_MS", default_value = "75000", value_parser = parse_ms)]
+    pub idle_ms: Duration,
+    /// Time a WebSocket client may be silent, though pinged, before it is closed, ms
+    #[arg(long, env = "EDGE_SILENCE_MS", default_value = "45000", value_parser = parse_ms)]
+    pub silence_ms: Duration,
 }
 
 /// Who may buy.

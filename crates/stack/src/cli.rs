@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::control::{self, Answer, Request};
 use crate::process::State;
 use crate::requirements::For;
-use crate::{Stack, StackOptions, doctor, install, loadtest};
+use crate::{Limits, Stack, StackOptions, doctor, install, loadtest};
 
 /// Runs a private flash-sale stack: Redis, RabbitMQ, PostgreSQL, nginx, edges, settlers.
 #[derive(Debug, Parser)]
@@ -98,6 +98,9 @@ struct UpSettings {
     #[arg(long, env = "SETTLERS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     settlers: u16,
+    /// Whether nginx limits what one address may ask for, as in production
+    #[arg(long, env = "LIMITS", default_value = "off", hide_possible_values = true)]
+    limits: Limits,
     /// Use this Redis and start none
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
@@ -215,6 +218,7 @@ async fn up(dir: PathBuf, settings: UpSettings) -> anyhow::Result<()> {
         edges: usize::from(settings.edges),
         settlers: usize::from(settings.settlers),
         stock: settings.stock,
+        limits: settings.limits,
         redis_url: settings.redis_url,
         amqp_url: settings.amqp_url,
         database_url: settings.database_url,

@@ -23,6 +23,6 @@ mod signal;
 mod stack;
 mod supervise;
 
-pub use options::{Server, StackOptions};
+pub use options::{Limits, Server, StackOptions};
 pub use process::{ProcessStatus, State};
 pub use stack::{Stack, Status};

@@ -36,6 +36,16 @@ impl Server {
     }
 }
 
+/// Whether nginx limits what one address may ask for, as `nginx/limits` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Limits {
+    /// Whoever measures from one address measures the system.
+    #[default]
+    Off,
+    /// As in production.
+    On,
+}
+
 /// Options of [`crate::Stack::start`]. The default is the whole system in a directory of its own
 /// that is deleted at the end.
 #[derive(Debug, Clone)]
@@ -66,6 +76,10 @@ pub struct StackOptions {
     pub edge_program: Option<(PathBuf, Vec<String>)>,
     /// Requests nginx sends one edge at a time; more are told 503 at once.
     pub requests_an_edge: u32,
+    /// Limits of one address in nginx.
+    pub limits: Limits,
+    /// Addresses of proxies whose `X-Forwarded-For` nginx believes.
+    pub known_proxies: Vec<String>,
     /// More environment for edges and settlers.
     pub env: Vec<(String, String)>,
     /// Whether progress is written to stdout.
@@ -87,6 +101,8 @@ impl Default for StackOptions {
             database_url: None,
             edge_program: None,
             requests_an_edge: 2048,
+            limits: Limits::Off,
+            known_proxies: Vec::new(),
             env: Vec::new(),
             verbose: false,
         }

@@ -1,7 +1,7 @@
 //! How nginx, edges and settlers are run.
 //!
-//! Invariant: nginx reads the same files here and under compose; only the three generated includes
-//! (listen, upstreams, root) differ.
+//! Invariant: nginx reads the same files here and under compose; only the generated includes
+//! (listen, upstreams, root, proxies) and the choice of limits differ.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use crate::data_dir::{DataDir, Settings};
 use crate::find;
-use crate::options::StackOptions;
+use crate::options::{Limits, StackOptions};
 use crate::process::{Ready, Spec};
 
 const NGINX_FILES: [(&str, &str); 3] = [
@@ -21,8 +21,8 @@ const NGINX_FILES: [(&str, &str); 3] = [
 ];
 
 /// Environment variables the stack reads for itself and its programs must not.
-const OWN_VARIABLES: [&str; 6] =
-    ["HTTP_PORT", "STACK_DIR", "STOCK", "EDGES", "SETTLERS", "HTTP_ADDR"];
+const OWN_VARIABLES: [&str; 7] =
+    ["HTTP_PORT", "STACK_DIR", "STOCK", "EDGES", "SETTLERS", "LIMITS", "HTTP_ADDR"];
 
 /// URLs of the three servers, as programs are given them.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +98,8 @@ pub(crate) fn nginx(
     let ports: Vec<u16> =
         (1..=options.edges).map(|n| settings.ports[&format!("edge-{n}")]).collect();
     fs::write(folder.join("upstreams.conf"), upstreams(&ports, options.requests_an_edge))?;
+    fs::write(folder.join("limits.conf"), limits(options.limits))?;
+    fs::write(folder.join("proxies.conf"), proxies(&options.known_proxies))?;
     fs::write(folder.join("listen.conf"), format!("listen 127.0.0.1:{http_port};\n"))?;
     let public = find::project_root().join("public");
     fs::write(folder.join("root.conf"), format!("root \"{}\";\n", public.display()))?;
@@ -123,6 +125,19 @@ pub(crate) fn nginx(
     ]
     .into();
     Ok(spec)
+}
+
+const fn limits(limits: Limits) -> &'static str {
+    match limits {
+        Limits::Off => include_str!("../../../nginx/limits/off.conf"),
+        Limits::On => include_str!("../../../nginx/limits/on.conf"),
+    }
+}
+
+/// Who may say whom it passes on. As `nginx/compose/proxies.conf` shows.
+fn proxies(known: &[String]) -> String {
+    let from: String = known.iter().map(|proxy| format!("set_real_ip_from {proxy};\n")).collect();
+    format!("{from}real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n")
 }
 
 /// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`.

@@ -4,6 +4,7 @@
 //! `domain::contract`. Invariant: (epoch, rev) of a product never goes back, here or at a client.
 
 mod board;
+mod masked;
 mod socket;
 mod subscriber;
 mod view;

@@ -4,6 +4,7 @@
 //! it costs a bounded amount of memory and nobody else notices.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,18 +24,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::board::BoardReader;
+use super::masked::MaskedReader;
 use super::view::with_views;
 use super::watchers::Watchers;
 use crate::metrics::Metrics;
 use crate::read::{Catalogue, OrderReader};
 use crate::reserve::RedisClock;
 
-/// Silence for longer means trouble, so something is said this often.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Silence for longer means trouble, so something is said this often; oftener only where a client
+/// may be silent for less than three of them.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(15);
 /// A client that reads nothing for this long is dropped.
 const WRITE_MAX: Duration = Duration::from_secs(5);
-/// A client that has not answered pings for this long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Orders one client may wait for at once.
 const WATCHES_MAX: usize = 8;
 /// How often a watched order without an outcome is looked for, should the feed have missed it. A
@@ -58,6 +59,8 @@ pub struct Feed {
     pub clock: Arc<RedisClock>,
     /// What is counted.
     pub metrics: Metrics,
+    /// A client that says nothing for so long, not even to pings, is gone.
+    pub silence_max: Duration,
     /// Closes every client.
     pub stop: CancellationToken,
 }
@@ -74,6 +77,7 @@ impl Feed {
 
 /// What a connection is once it is upgraded.
 type Stream = TokioIo<Upgraded>;
+type Reader = MaskedReader<ReadHalf<Stream>>;
 
 /// What the reading task tells the writing loop.
 enum Inbound {
@@ -90,7 +94,10 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
     socket.set_max_message_size(CLIENT_MESSAGE_BYTES_MAX);
     socket.set_auto_close(false);
     socket.set_auto_pong(false);
-    let (reader, writer) = socket.split(tokio::io::split);
+    let (reader, writer) = socket.split(|stream| {
+        let (reader, writer) = tokio::io::split(stream);
+        (MaskedReader::new(reader), writer)
+    });
     let (inbound, inbox) = mpsc::channel(INBOX_MAX);
     let reading = tokio::spawn(read_all(reader, inbound));
     feed.metrics.ws_clients.inc();
@@ -114,7 +121,7 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
 }
 
 /// Reads until the client closes, breaks the protocol, or floods.
-async fn read_all(mut reader: WebSocketRead<ReadHalf<Stream>>, inbound: mpsc::Sender<Inbound>) {
+async fn read_all(mut reader: WebSocketRead<Reader>, inbound: mpsc::Sender<Inbound>) {
     loop {
         // Nothing is sent from here: the writing loop answers pings and closes.
         let mut send = |_: Frame<'_>| async { Ok::<_, WebSocketError>(()) };
@@ -158,6 +165,8 @@ fn close_code(error: &WebSocketError) -> Option<u16> {
     match error {
         WebSocketError::FrameTooLarge => Some(1009),
         WebSocketError::InvalidUTF8 => Some(1007),
+        // Not masked: the one thing our own reader refuses.
+        WebSocketError::IoError(error) if error.kind() == ErrorKind::InvalidData => Some(1002),
         WebSocketError::UnexpectedEOF
         | WebSocketError::ConnectionClosed
         | WebSocketError::IoError(_)
@@ -190,7 +199,8 @@ impl Client {
         let stop = self.feed.stop.clone();
         let mut changes = self.feed.board.changes();
         self.greet().await?;
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let silence_max = self.feed.silence_max;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT_MAX.min(silence_max / 3));
         heartbeat.reset();
         let mut look_again = tokio::time::interval(LOOK_AGAIN);
         let mut heard = Instant::now();
@@ -217,7 +227,7 @@ impl Client {
                     self.look_up_all(|told| told.is_none()).await?;
                 }
                 _ = heartbeat.tick() => {
-                    if heard.elapsed() > SILENCE_MAX { return Ok(1001) }
+                    if heard.elapsed() > silence_max { return Ok(1001) }
                     self.look_up_all(|told| told.is_some()).await?;
                     let server_time = rfc3339::from_ms(self.feed.now_ms());
                     self.send(&ServerMessage::Heartbeat { server_time: &server_time }).await?;

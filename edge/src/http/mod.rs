@@ -25,7 +25,7 @@ use domain::contract::problem::{Code, Problem};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use service::readiness::Readiness;
 use service::{probe, telemetry};
@@ -89,7 +89,7 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
         return admin::respond(context, request).await;
     }
     let Some((route, segment)) = routes::find(request.uri().path()) else {
-        return refuse(Code::NotFound);
+        return refuse_elsewhere(request.method());
     };
     if !route.takes(request.method()) {
         return refuse_method(route.allow);
@@ -112,6 +112,14 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
         Resource::Livez => plain("ok\n"),
         Resource::Readyz => probe::readyz(&context.readiness, request.uri().query()),
         Resource::Metrics => metrics(&context),
+    }
+}
+
+/// What is no resource of ours. CONNECT names none, and nothing here takes TRACE.
+fn refuse_elsewhere(method: &Method) -> Answer {
+    match *method {
+        Method::CONNECT | Method::TRACE => refuse_method("GET, HEAD, POST"),
+        _ => refuse(Code::NotFound),
     }
 }
 

@@ -27,7 +27,12 @@ impl Sale {
     pub(crate) async fn start_with(env: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let env = env.iter().map(own).collect();
-        let options = StackOptions { edges: 1, env, ..StackOptions::default() };
+        Self::start_as(StackOptions { env, ..StackOptions::default() }).await
+    }
+
+    /// The same, of another kind.
+    pub(crate) async fn start_as(options: StackOptions) -> Self {
+        let options = StackOptions { edges: 1, ..options };
         let stack = Stack::start(options).await.unwrap();
         let client = redis::Client::open(stack.redis_url()).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();

@@ -4,6 +4,7 @@
 mod bad_input;
 mod fixture;
 mod life;
+mod limits;
 mod parking;
 mod raw;
 mod socket;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// How long an answer may take on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -27,17 +27,46 @@ impl Answer {
 pub(crate) struct Raw {
     stream: TcpStream,
     read: Vec<u8>,
+    patience: Duration,
 }
 
 impl Raw {
     pub(crate) async fn connect(base: &str) -> Self {
         let stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap();
-        Self { stream, read: Vec::new() }
+        Self { stream, read: Vec::new(), patience: ANSWER_MAX }
+    }
+
+    /// The same, from another address of this machine.
+    pub(crate) async fn connect_from(base: &str, from: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let to = base.strip_prefix("http://").unwrap().parse().unwrap();
+        Self { stream: socket.connect(to).await.unwrap(), read: Vec::new(), patience: ANSWER_MAX }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A server that refuses early may have closed: what it said is still read.
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Whether all of it went out; waits for a server that does not take it.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Waits for the server to end the connection, however long that takes, and sends `drip` over
+    /// and over meanwhile; whether it ended without an answer but a refusal.
+    pub(crate) async fn ends_by(&mut self, drip: Option<(&[u8], Duration)>) -> bool {
+        let mut bytes = [0; 4096];
+        let mut said = Vec::new();
+        loop {
+            let pause = drip.map_or(Duration::MAX, |(_, pause)| pause);
+            match tokio::time::timeout(pause, self.stream.read(&mut bytes)).await {
+                Ok(Ok(0) | Err(_)) => return said.is_empty() || said.starts_with(b"HTTP/1.1 408"),
+                Ok(Ok(read)) => said.extend_from_slice(&bytes[..read]),
+                Err(_) => self.send(drip.map_or(b"", |(bytes, _)| bytes)).await,
+            }
+        }
     }
 
     /// Everything up to and with `end`; `None` when the connection ends before.
@@ -52,8 +81,8 @@ impl Raw {
 
     async fn read_more(&mut self) -> Option<()> {
         let mut bytes = [0; 4096];
-        let read = tokio::time::timeout(ANSWER_MAX, self.stream.read(&mut bytes)).await;
-        let length = read.expect("an answer within 10 s").unwrap_or(0);
+        let read = tokio::time::timeout(self.patience, self.stream.read(&mut bytes)).await;
+        let length = read.expect("an answer in time").unwrap_or(0);
         self.read.extend_from_slice(&bytes[..length]);
         (length > 0).then_some(())
     }
@@ -78,6 +107,12 @@ impl Raw {
         Some(Answer { status, head, body })
     }
 
+    /// The next answer of a server that takes its time.
+    pub(crate) async fn answer_within(&mut self, patience: Duration) -> Option<Answer> {
+        self.patience = patience;
+        self.answer().await
+    }
+
     /// Whether the server has closed its side.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.read.is_empty() && self.read_more().await.is_none()
@@ -86,11 +121,7 @@ impl Raw {
 
 /// One press of Buy as bytes.
 pub(crate) fn buy_bytes(user: u64) -> Vec<u8> {
-    post(&format!(r#"{{"user_id":{user},"product_id":1}}"#))
-}
-
-/// `POST /api/buy` with any body.
-pub(crate) fn post(body: &str) -> Vec<u8> {
+    let body = format!(r#"{{"user_id":{user},"product_id":1}}"#);
     let length = body.len();
     format!(
         "POST /api/buy HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

@@ -51,6 +51,13 @@ fn variables(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The text compose reads where nothing is set.
+fn with_defaults(text: &str) -> String {
+    variables(text).iter().fold(text.to_owned(), |text, (name, default)| {
+        text.replace(&format!("${{{name}:-{default}}}"), default)
+    })
+}
+
 fn seconds(text: &Value) -> u64 {
     text.as_str().and_then(|s| s.strip_suffix('s')?.parse().ok()).unwrap_or_else(|| {
         panic!("{text} is no number of seconds");
@@ -240,10 +247,11 @@ fn every_volume_is_declared_and_every_mounted_file_is_there() {
     let mut used = BTreeSet::new();
     for (name, service) in services() {
         for volume in strings(&service["volumes"]) {
-            let source = volume.split(':').next().unwrap();
+            let (source, _) = volume.split_once(":/").unwrap();
             match source.strip_prefix("./") {
                 Some(path) => {
-                    assert!(root().join(path).exists(), "{name} mounts {path}");
+                    let path = with_defaults(path);
+                    assert!(root().join(&path).exists(), "{name} mounts {path}");
                     assert!(volume.ends_with(":ro"), "{name} may write {path}");
                 }
                 None => drop(used.insert(source.to_owned())),

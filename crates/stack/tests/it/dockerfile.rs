@@ -196,19 +196,20 @@ fn nginx_takes_the_files_of_its_image() {
         if stage != "web" || destination == "/srv/public" {
             continue;
         }
-        assert_eq!(destination, "/srv/nginx/");
+        let name = destination.strip_prefix("/srv/nginx/").unwrap();
         let path = root().join(&source);
         if path.is_dir() {
             let inside = std::fs::read_dir(&path).unwrap().flatten();
-            copied.extend(inside.map(|entry| entry.path()));
+            copied.extend(inside.map(|entry| (entry.path(), entry.file_name())));
         } else {
-            copied.push(path);
+            let own = path.file_name().unwrap().to_owned();
+            copied.push((path, if name.is_empty() { own } else { name.into() }));
         }
     }
-    for path in &copied {
+    for (path, name) in &copied {
         let text = std::fs::read_to_string(path).unwrap();
         let text = text.replace("server edge:8081 resolve", "server 127.0.0.1:8081");
-        std::fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
     }
     std::fs::create_dir(folder.path().join("tmp")).unwrap();
     let words: Vec<String> = [dockerfile.entrypoint("web"), dockerfile.command("web")]
