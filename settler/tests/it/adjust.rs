@@ -200,6 +200,21 @@ async fn a_mark_is_lost_kept_or_finished_by_another_and_the_units_go_once() {
 }
 
 #[tokio::test]
+async fn a_reduction_marked_in_an_earlier_life_of_the_sale_is_recorded_in_the_next_only() {
+    let shop = Shop::open().await;
+    // Somebody begins to vouch for another node: what this one marks may never be seen again.
+    let client = shop.servers.pool.get().await.unwrap();
+    client.batch_execute("UPDATE products SET epoch = epoch + 1").await.unwrap();
+    let early = shop.adjust(-4, "k").await;
+    assert!(matches!(early, Err(BooksError::Unavailable(_))), "{early:?}");
+    assert_eq!(shop.units().await, (6, true, 10), "marked, and not recorded");
+    shop.vouch().await;
+    assert_eq!(shop.adjust(-4, "k").await.unwrap(), (6, 6, true));
+    assert_eq!(shop.units().await, (6, false, 6));
+    shop.servers.assert_ledger_adds_up().await;
+}
+
+#[tokio::test]
 async fn a_committed_reduction_meets_a_node_with_and_without_its_mark() {
     let shop = Shop::open().await;
     let id = shop.begin(-4, "k").await;
