@@ -51,32 +51,42 @@ struct Edge {
     board: Board,
     database: service::readiness::Part,
     products: service::readiness::Part,
+    /// Not told to stop.
+    staying: service::readiness::Part,
     /// Batchers; they end when the last request is answered.
     batchers: TaskTracker,
 }
 
-/// Runs until `stop`, then answers what was asked and publishes what was accepted, within the
-/// grace period.
+/// Runs until `stop`, then lets connections end, answers what was asked and publishes what was
+/// accepted, within the grace period.
 ///
 /// # Errors
 /// When a URL is malformed or the address cannot be bound.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let address = settings.http.http_addr;
     let listener = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
-    let edge = Edge::new(&settings, stop.clone())?;
+    let leave = server::Leave {
+        asked: stop.clone(),
+        lame_duck: settings.lame_duck_ms,
+        closed: CancellationToken::new(),
+    };
+    let closed = leave.closed.clone();
+    let edge = Edge::new(&settings, closed.clone())?;
     let clients = edge.context.clients.clone();
     let connections_max = settings.http.connections_max as usize;
     let give_up = CancellationToken::new();
 
     let background = TaskTracker::new();
     let catalogue = edge.context.feed.catalogue.clone();
-    background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, stop.clone()));
-    background.spawn(edge.subscriber.run(edge.board, stop.clone()));
+    background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, closed.clone()));
+    background.spawn(edge.subscriber.run(edge.board, closed));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
-    let serving = server::run(listener, edge.context, connections_max, stop.clone());
+    let serving = server::run(listener, edge.context, connections_max, leave);
 
     let serving = tokio::spawn(serving);
+    edge.staying.set(true);
     stop.cancelled().await;
+    edge.staying.set(false);
     let drained = async {
         // In the order work flows: requests, their batches, the messages of those. The publisher
         // ends by itself once the last batcher dropped its handle.
@@ -147,6 +157,7 @@ impl Edge {
             metrics: metrics.clone(),
         };
         let (database, products) = (readiness.part("database"), readiness.part("products"));
+        let staying = readiness.part("staying");
         let context = Arc::new(Context {
             reserver,
             feed,
@@ -161,7 +172,17 @@ impl Edge {
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
-        Ok(Self { context, pool, publisher, subscriber, board, database, products, batchers })
+        Ok(Self {
+            context,
+            pool,
+            publisher,
+            subscriber,
+            board,
+            database,
+            products,
+            staying,
+            batchers,
+        })
     }
 }
 
