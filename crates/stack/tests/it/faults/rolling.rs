@@ -90,7 +90,6 @@ async fn edges_replaced_one_after_the_other_cost_nobody_an_answer() {
         }
     }
     let told = crowd.go_home().await;
-    println!("{} accepted, slowest {:?}", told.accepted.len(), told.slowest);
     assert_eq!((told.turned_away.len(), told.unknown.len()), (0, 0), "of {}", told.accepted.len());
     assert_eq!(told.check(&ledger).await, 0);
     wait_quiet(&stack, &ledger).await;
