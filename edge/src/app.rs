@@ -147,15 +147,7 @@ impl Edge {
         };
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
-        let subscriber = Subscriber {
-            redis,
-            catalogue: feed.catalogue.clone(),
-            clock: feed.clock.clone(),
-            watchers: feed.watchers.clone(),
-            reserver: reserver.clone(),
-            ready: readiness.part("redis"),
-            metrics: metrics.clone(),
-        };
+        let subscriber = subscriber(&feed, redis, reserver.clone(), readiness.part("redis"));
         let (database, products) = (readiness.part("database"), readiness.part("products"));
         let staying = readiness.part("staying");
         let context = Arc::new(Context {
@@ -183,6 +175,24 @@ impl Edge {
             staying,
             batchers,
         })
+    }
+}
+
+/// What keeps the board of `feed`.
+fn subscriber(
+    feed: &Feed,
+    redis: RedisPool,
+    reserver: Reserver,
+    ready: service::readiness::Part,
+) -> Subscriber {
+    Subscriber {
+        redis,
+        catalogue: feed.catalogue.clone(),
+        clock: feed.clock.clone(),
+        watchers: feed.watchers.clone(),
+        reserver,
+        ready,
+        metrics: feed.metrics.clone(),
     }
 }
 
