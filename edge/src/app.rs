@@ -51,19 +51,27 @@ struct Edge {
     board: Board,
     database: service::readiness::Part,
     products: service::readiness::Part,
+    /// Not told to stop.
+    staying: service::readiness::Part,
     /// Batchers; they end when the last request is answered.
     batchers: TaskTracker,
 }
 
-/// Runs until `stop`, then answers what was asked and publishes what was accepted, within the
-/// grace period.
+/// Runs until `stop`, then lets connections end, answers what was asked and publishes what was
+/// accepted, within the grace period.
 ///
 /// # Errors
 /// When a URL is malformed or the address cannot be bound.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let address = settings.http.http_addr;
     let listener = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
-    let edge = Edge::new(&settings, stop.clone())?;
+    let leave = server::Leave {
+        asked: stop.clone(),
+        lame_duck: settings.lame_duck_ms,
+        closed: CancellationToken::new(),
+    };
+    let closed = leave.closed.clone();
+    let edge = Edge::new(&settings, closed.clone())?;
     let clients = edge.context.clients.clone();
     let limits = server::Limits {
         connections_max: settings.http.connections_max as usize,
@@ -73,13 +81,15 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 
     let background = TaskTracker::new();
     let catalogue = edge.context.feed.catalogue.clone();
-    background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, stop.clone()));
-    background.spawn(edge.subscriber.run(edge.board, stop.clone()));
+    background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, closed.clone()));
+    background.spawn(edge.subscriber.run(edge.board, closed));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
-    let serving = server::run(listener, edge.context, limits, stop.clone());
+    let serving = server::run(listener, edge.context, limits, leave);
 
     let serving = tokio::spawn(serving);
+    edge.staying.set(true);
     stop.cancelled().await;
+    edge.staying.set(false);
     let drained = async {
         // In the order work flows: requests, their batches, the messages of those. The publisher
         // ends by itself once the last batcher dropped its handle.
@@ -141,16 +151,9 @@ impl Edge {
         };
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
-        let subscriber = Subscriber {
-            redis,
-            catalogue: feed.catalogue.clone(),
-            clock: feed.clock.clone(),
-            watchers: feed.watchers.clone(),
-            reserver: reserver.clone(),
-            ready: readiness.part("redis"),
-            metrics: metrics.clone(),
-        };
+        let subscriber = subscriber(&feed, redis, reserver.clone(), readiness.part("redis"));
         let (database, products) = (readiness.part("database"), readiness.part("products"));
+        let staying = readiness.part("staying");
         let context = Arc::new(Context {
             reserver,
             feed,
@@ -165,7 +168,35 @@ impl Edge {
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
-        Ok(Self { context, pool, publisher, subscriber, board, database, products, batchers })
+        Ok(Self {
+            context,
+            pool,
+            publisher,
+            subscriber,
+            board,
+            database,
+            products,
+            staying,
+            batchers,
+        })
+    }
+}
+
+/// What keeps the board of `feed`.
+fn subscriber(
+    feed: &Feed,
+    redis: RedisPool,
+    reserver: Reserver,
+    ready: service::readiness::Part,
+) -> Subscriber {
+    Subscriber {
+        redis,
+        catalogue: feed.catalogue.clone(),
+        clock: feed.clock.clone(),
+        watchers: feed.watchers.clone(),
+        reserver,
+        ready,
+        metrics: feed.metrics.clone(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Bytes on the wire: accepts connections, speaks HTTP/1.1 (RFC 9112), drains on shutdown.
 //!
 //! Owns connections and their limits; leaves requests to `http`.
-//! Invariant: on shutdown no request that was read goes unanswered within the grace period.
+//! Invariant: on shutdown no request that reached this host goes unanswered within the grace
+//! period.
 
 mod stream;
 
@@ -12,14 +13,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::answer::Answer;
 use crate::http::{Context, respond};
 use stream::PatientStream;
 
@@ -34,6 +37,29 @@ const HEADERS_MAX: usize = 100;
 const BACKLOG: u32 = 4096;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time between the last connection that is taken and the end of those without a request: what a
+/// proxy sent on them is on its way.
+const LAST_REQUESTS: Duration = Duration::from_millis(100);
+
+/// How an edge leaves. A proxy does not send a POST twice, so a connection must not be closed under
+/// it: first every answer says that it is the connection's last, while new ones are taken.
+#[derive(Debug, Clone)]
+pub struct Leave {
+    /// The edge was told to leave.
+    pub asked: CancellationToken,
+    /// Time in which connections end by being used.
+    pub lame_duck: Duration,
+    /// Nothing is taken any more; cancelled by [`run`].
+    pub closed: CancellationToken,
+}
+
+impl Leave {
+    /// Ends when no more connections are to be taken.
+    async fn due(&self) {
+        self.asked.cancelled().await;
+        tokio::time::sleep(self.lame_duck).await;
+    }
+}
 
 /// What clients may take of the edge.
 #[derive(Debug, Clone, Copy)]
@@ -57,54 +83,77 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `listener` until `stop`, then waits for the answers under way.
-pub async fn run(
-    listener: TcpListener,
-    context: Arc<Context>,
-    limits: Limits,
-    stop: CancellationToken,
-) {
+/// Serves `listener` until it is time to leave, then waits for the answers under way.
+pub async fn run(listener: TcpListener, context: Arc<Context>, limits: Limits, leave: Leave) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let connections = TaskTracker::new();
+    let take = |stream: TcpStream, permit: OwnedSemaphorePermit| {
+        let (context, leave) = (context.clone(), leave.clone());
+        connections.spawn(async move {
+            serve(stream, context, limits.idle_max, leave).await;
+            drop(permit);
+        });
+    };
+    let mut due = pin!(leave.due());
     loop {
         let permit = tokio::select! {
             permit = permits.clone().acquire_owned() => permit,
-            () = stop.cancelled() => break,
+            () = due.as_mut() => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = due.as_mut() => break,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let (context, stop) = (context.clone(), stop.clone());
-                connections.spawn(async move {
-                    serve(stream, context, limits.idle_max, stop).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
+        match (accepted, permit) {
+            (Ok((stream, _)), Ok(permit)) => take(stream, permit),
+            (Ok(_), Err(_)) => break,
+            (Err(error), _) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
+    for stream in queued(listener) {
+        let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+        take(stream, permit);
+    }
+    tokio::time::sleep(LAST_REQUESTS).await;
+    leave.closed.cancel();
     connections.close();
     connections.wait().await;
 }
 
-async fn serve(
-    stream: TcpStream,
-    context: Arc<Context>,
-    idle_max: Duration,
-    stop: CancellationToken,
-) {
+/// What the kernel has completed and nobody accepted yet; closing the listener would reset it.
+fn queued(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let mut streams = Vec::new();
+    while let Ok((stream, _)) = listener.accept() {
+        let _ = stream.set_nonblocking(true);
+        streams.extend(TcpStream::from_std(stream));
+    }
+    streams
+}
+
+/// Says that a connection ends with this answer, unless it becomes a WebSocket.
+fn say_last(answer: &mut Answer) {
+    if answer.status() != hyper::StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+async fn serve(stream: TcpStream, context: Arc<Context>, idle_max: Duration, leave: Leave) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let (asked, closed) = (leave.asked, leave.closed);
     let service = service_fn(move |request| {
-        let context = context.clone();
-        async move { Ok::<_, Infallible>(respond(context, request).await) }
+        let (context, asked) = (context.clone(), asked.clone());
+        async move {
+            let mut answer = respond(context, request).await;
+            if asked.is_cancelled() {
+                say_last(&mut answer);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -117,7 +166,7 @@ async fn serve(
     // A client that breaks off, or speaks something else, is its own affair.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
+        () = closed.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

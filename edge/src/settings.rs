@@ -62,6 +62,9 @@ pub struct Settings {
     /// Time from a stop signal to leaving with work undone, ms
     #[arg(long, env = "EDGE_SHUTDOWN_GRACE_MS", default_value = "10000", value_parser = parse_ms)]
     pub shutdown_grace_ms: Duration,
+    /// Part of it in which connections are still taken, and each ends with its next answer, ms
+    #[arg(long, env = "EDGE_LAME_DUCK_MS", default_value = "500", value_parser = parse_ms)]
+    pub lame_duck_ms: Duration,
 }
 
 /// HTTP and WebSocket.

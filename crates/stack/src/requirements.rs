@@ -52,7 +52,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything the system has to provide.
-pub(crate) const TOOLS: [Tool; 8] = [
+pub(crate) const TOOLS: [Tool; 9] = [
     Tool {
         name: "redis-server",
         package: Some("redis-server"),
@@ -99,6 +99,14 @@ pub(crate) const TOOLS: [Tool; 8] = [
         needed_for: For::Tests,
         minimum: None,
         find: || find::on_path("chromedriver"),
+        version: |program| ask(program, "--version"),
+    },
+    Tool {
+        name: "faketime",
+        package: Some("faketime"),
+        needed_for: For::Tests,
+        minimum: None,
+        find: || find::on_path("faketime"),
         version: |program| ask(program, "--version"),
     },
     Tool {

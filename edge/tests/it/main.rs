@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod fixture;
+mod fuzz;
 mod life;
 mod limits;
 mod parking;

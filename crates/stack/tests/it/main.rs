@@ -21,6 +21,7 @@ mod page;
 mod reconcile;
 mod runbook;
 mod sale;
+mod secrets;
 mod servers;
 mod sold_out;
 #[cfg(feature = "tls")]

@@ -3,15 +3,19 @@
 //! Owns what the rows share: arming kill points, asking Redis, waiting for quiet.
 
 mod broker;
+mod clock;
 mod double;
 mod edge;
 mod failover;
+mod feed;
 mod holds;
 #[cfg(feature = "kill-points")]
 mod kill_points;
+mod one_user;
 mod overload;
 mod postgres;
 mod redis;
+mod rolling;
 mod settler;
 mod shop;
 

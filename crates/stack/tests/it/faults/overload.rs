@@ -98,7 +98,7 @@ async fn a_full_house_is_told_by_nginx_while_the_edges_are_frozen() {
 }
 
 /// Sends one press of Buy through nginx and reads nothing yet.
-async fn press(stack: &Stack, user: u32) -> TcpStream {
+pub(super) async fn press(stack: &Stack, user: u32) -> TcpStream {
     let address = stack.http().trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
     let body = format!(r#"{{"user_id":{user},"product_id":1}}"#);
@@ -111,7 +111,7 @@ async fn press(stack: &Stack, user: u32) -> TcpStream {
     stream
 }
 
-async fn answer(mut stream: TcpStream) -> String {
+pub(super) async fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text).await;
     text
