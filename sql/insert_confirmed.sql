@@ -1,5 +1,5 @@
--- Record orders as confirmed, or as held where their sale holds; one whose id is known, or whose
--- user holds units already, is left out of the answer. A hold begins now, not when the transaction
+-- Record orders as confirmed, or as held where their sale holds. None of them may be known, nor any
+-- user hold units already: then it fails as a whole. A hold begins now, not when the transaction
 -- began to wait for the product.
 -- Params: $1 uuid[] ids · $2 bigint[] product ids · $3 bigint[] user ids · $4 bigint[] quantities ·
 --   $5 bigint[] epochs · $6 bigint[] seqs · $7 bigint[] reserved at, ms since the Unix epoch ·
@@ -17,5 +17,3 @@ FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], 
             $7::bigint[], $8::bigint[], $9::integer[])
      AS o (id, product_id, user_id, quantity, epoch, seq, reserved_at_ms, idempotency_key,
            hold_seconds)
-ON CONFLICT DO NOTHING
-RETURNING id
