@@ -18,6 +18,8 @@ const DELAY: Duration = Duration::from_millis(400);
 const CROWD: u64 = 200;
 /// Requests under way at one edge.
 const UNDER_WAY: u32 = 50;
+/// Presses for which there is no room.
+const TOO_MANY: u32 = 10;
 
 /// Whoever would wait in vain behind the others is refused before any of those gets an answer; the
 /// rest is served.
@@ -74,20 +76,22 @@ async fn a_full_house_is_told_by_nginx_while_the_edges_are_frozen() {
     for edge in ["edge-1", "edge-2", "edge-3"] {
         stack.kill(edge, "STOP").await.unwrap();
     }
-    let mut waiting = Vec::new();
-    for user in 1..=3 * UNDER_WAY {
-        waiting.push(press(&stack, user).await);
+    let mut crowd = JoinSet::new();
+    for user in 1..=3 * UNDER_WAY + TOO_MANY {
+        crowd.spawn(answer(press(&stack, user).await));
     }
+    // Whoever is answered by frozen edges is refused: the house is full, and stays so.
+    let first = crowd.join_next().await.unwrap().unwrap();
+    assert!(first.contains("\"code\":\"UNAVAILABLE\""), "{first}");
     let refused = buy(stack.http(), 999_999).await.unwrap();
     assert_eq!((refused.status.as_u16(), refused.text("code")), (503, "UNAVAILABLE"));
     assert_eq!(refused.headers["retry-after"], "1");
     for edge in ["edge-1", "edge-2", "edge-3"] {
         stack.kill(edge, "CONT").await.unwrap();
     }
-    let mut accepted = 0;
-    for stream in waiting {
-        accepted += i64::from(answer(stream).await.starts_with("HTTP/1.1 202"));
-    }
+    let answers = crowd.join_all().await;
+    let accepted = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 202")).count();
+    let accepted = i64::try_from(accepted).unwrap();
     // Those that a frozen edge was slow to take may have been given up; most were not.
     assert!(accepted > i64::from(UNDER_WAY), "{accepted} accepted");
     wait_quiet(&stack, &ledger).await;
