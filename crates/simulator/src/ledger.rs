@@ -145,20 +145,22 @@ impl Ledger for Transaction {
         &self,
         orders: &[SettleOrder],
         products: &HashMap<ProductId, LockedProduct>,
-    ) -> Result<HashSet<ReservationId>, SettleError> {
+    ) -> Result<bool, SettleError> {
         let held = products.values().any(|product| product.hold_seconds > 0);
         let status = if held { OrderStatus::Held } else { OrderStatus::Confirmed };
         let doubles = self.port.is(Mutant::NoUniqueHolder);
         let inserted = self.statement(|tables| {
-            let mut inserted = HashSet::new();
+            let before = tables.clone();
             for order in orders {
                 let known = tables.orders.contains_key(&order.order.id);
-                if !known && (doubles || tables.holder_of(order.order.user).is_none()) {
-                    tables.record(order.order, order.epoch, status);
-                    inserted.insert(order.order.id);
+                if known || !doubles && tables.holder_of(order.order.user).is_some() {
+                    // The statement fails as a whole.
+                    *tables = before;
+                    return false;
                 }
+                tables.record(order.order, order.epoch, status);
             }
-            inserted
+            true
         });
         Ok(inserted.await?)
     }

@@ -21,7 +21,6 @@ use super::columns::OrderColumns;
 use super::decide::SettleOrder;
 
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
-const INSERT_UNKNOWN: &str = include_str!("../../../sql/insert_unknown.sql");
 const MARK_INSERT: &str = include_str!("../../../sql/mark_insert.sql");
 const UNDO_INSERT: &str = include_str!("../../../sql/undo_insert.sql");
 const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
@@ -60,13 +59,13 @@ pub trait Ledger: Sync {
         orders: &[SettleOrder],
     ) -> impl Future<Output = Result<HashMap<ProductId, LockedProduct>, SettleError>> + Send;
 
-    /// Records orders as confirmed, or as held where the product holds; left out of the answer is
-    /// whoever's id is known or whose user holds units.
+    /// Records orders as confirmed, or as held where the product holds; false, and nothing is
+    /// recorded, when an id is known or a user holds units.
     fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
         products: &HashMap<ProductId, LockedProduct>,
-    ) -> impl Future<Output = Result<HashSet<ReservationId>, SettleError>> + Send;
+    ) -> impl Future<Output = Result<bool, SettleError>> + Send;
 
     /// Records orders as rejected; left out of the answer is whoever's id is known.
     fn insert_rejected(
@@ -120,9 +119,9 @@ impl<C: GenericClient> Ledger for C {
         &self,
         orders: &[SettleOrder],
         products: &HashMap<ProductId, LockedProduct>,
-    ) -> Result<HashSet<ReservationId>, SettleError> {
+    ) -> Result<bool, SettleError> {
         if orders.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(true);
         }
         let hold = |order: &SettleOrder| products.get(&order.product).map_or(0, |p| p.hold_seconds);
         let holds: Vec<i32> = orders.iter().map(hold).collect();
@@ -136,13 +135,13 @@ impl<C: GenericClient> Ledger for C {
             tokio::join!(self.batch_execute(MARK_INSERT), self.execute(&statement, &params));
         marked?;
         match inserted {
-            Ok(_) => return Ok(orders.iter().map(|order| order.order.id).collect()),
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                self.batch_execute(UNDO_INSERT).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
         }
-        self.batch_execute(UNDO_INSERT).await?;
-        let statement = self.prepare_cached(INSERT_UNKNOWN).await?;
-        Ok(ids_of(&self.query(&statement, &params).await?))
     }
 
     async fn insert_rejected(

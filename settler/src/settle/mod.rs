@@ -166,25 +166,19 @@ async fn find_given_up(
     Ok(orders.iter().filter(is_one).copied().collect())
 }
 
-/// The fast path: nobody has to be chosen, the unique indexes find copies and second orders.
+/// The fast path: nobody has to be chosen, unless the unique indexes find a copy or a second order.
 async fn confirm_all(
     ledger: &impl Ledger,
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<Outcome, SettleError> {
-    let confirmed = ledger.insert_confirmed(orders, products).await?;
-    if confirmed.len() == orders.len() {
+    if ledger.insert_confirmed(orders, products).await? {
         return Ok(Outcome { confirmed: orders.to_vec(), ..Outcome::default() });
     }
-    let (confirmed, others): (Vec<_>, Vec<_>) =
-        orders.iter().partition(|o| confirmed.contains(&o.order.id));
-    // Copies of settled orders are among them; inserting a rejection leaves those alone.
-    let seconds = others.into_iter().map(|o| (o, RejectReason::AlreadyPurchased)).collect();
-    let rejected = ledger.insert_rejected(seconds).await?;
-    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
+    confirm_first(ledger, orders, products).await
 }
 
-/// The slow path: units run short, so who gets them is decided here.
+/// The slow path: units run short, or an order or its user is known, so it is decided here.
 async fn confirm_first(
     ledger: &impl Ledger,
     orders: &[SettleOrder],
@@ -196,8 +190,7 @@ async fn confirm_first(
     let by_user =
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();
     let Verdict { confirmed, rejected } = judge(orders, products, &known, &by_user);
-    let inserted = ledger.insert_confirmed(&confirmed, products).await?;
-    if inserted.len() != confirmed.len() {
+    if !ledger.insert_confirmed(&confirmed, products).await? {
         // Only a writer that does not lock the product can cause this; decide again.
         return Err(SettleError::transient("orders changed under the product's lock"));
     }
