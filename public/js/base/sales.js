@@ -1,4 +1,4 @@
-// What is known of a sale: the newest frame of each product, and how fast it sells.
+// What is known of the sales: the newest frame of each product, and how fast it sells.
 
 const RATE_WINDOW_MS = 3_000;
 
@@ -15,8 +15,8 @@ export class Products {
   take(message) {
     if (message.type === 'snapshot') {
       // What the server says now counts, even if it was restarted with less.
-      for (const product of message.products) this.#byId.set(product.product_id, { ...product });
-      return message.products.map((product) => product.product_id);
+      this.#byId = new Map(message.products.map((product) => [product.product_id, { ...product }]));
+      return [...this.#byId.keys()];
     }
     const known = this.#byId.get(message.product_id);
     if (message.type !== 'stock' || !known || !isNewer(known, message)) return [];
@@ -24,16 +24,21 @@ export class Products {
     return [message.product_id];
   }
 
+  /** Whether a stock message is of a product the snapshot did not have. */
+  isUnknown(message) {
+    return message.type === 'stock' && !this.#byId.has(message.product_id);
+  }
+
   get(id) {
     return this.#byId.get(id);
   }
 
-  first() {
-    return this.#byId.values().next().value;
+  all() {
+    return [...this.#byId.values()];
   }
 }
 
-/** Orders a second over the last three seconds, from how the stock fell. */
+/** Units a second over the last three seconds, from how a stock fell. */
 export class Rate {
   #sales = [];
   #last = null;
@@ -45,7 +50,15 @@ export class Rate {
 
   at(nowMs) {
     this.#sales = this.#sales.filter(([when]) => nowMs - when < RATE_WINDOW_MS);
-    const units = this.#sales.reduce((sum, [, count]) => sum + count, 0);
+    const units = this.#sales.reduce((sum, [, sold]) => sum + sold, 0);
     return units / (RATE_WINDOW_MS / 1000);
   }
+}
+
+/** The state a sale is in at `nowMs` of server time: the window may have turned since the frame. */
+export function stateAt(product, nowMs) {
+  const { state, opens_at: opensAt, closes_at: closesAt } = product;
+  if (closesAt && nowMs >= Date.parse(closesAt)) return 'closed';
+  if (state === 'scheduled' && opensAt && nowMs >= Date.parse(opensAt)) return 'opening';
+  return state;
 }

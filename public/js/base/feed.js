@@ -7,6 +7,8 @@
 const SILENCE_MAX_MS = 20_000;
 /** Without a connection for this long, people are told they are offline. */
 const OFFLINE_AFTER_MS = 12_000;
+/** How often silence is noticed. */
+const LOOK_EVERY_MS = 1000;
 const BACKOFF_BASE_MS = 250;
 const BACKOFF_CAP_MS = 8_000;
 
@@ -35,12 +37,15 @@ export class Feed {
   #timer = 0;
   #watched = new Set();
 
-  /** `onMessage(message)` for every message; `onState(state)` whenever the state changes. */
-  constructor(url, onMessage, onState) {
-    this.#url = url;
+  /**
+   * Follows `path` of this host. `onMessage(message)` for every message; `onState(state)` whenever
+   * the state changes.
+   */
+  constructor(path, onMessage, onState) {
+    this.#url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${path}`;
     this.#onMessage = onMessage;
     this.#onState = onState;
-    setInterval(() => this.#look(), 1000);
+    setInterval(() => this.#look(), LOOK_EVERY_MS);
     addEventListener('online', () => this.#connect());
     addEventListener('offline', () => this.#look());
     this.#connect();
@@ -53,6 +58,7 @@ export class Feed {
     this.#send({ type: 'watch', reservation_id: reservationId });
   }
 
+  /** No longer asks. */
   unwatch(reservationId) {
     this.#watched.delete(reservationId);
   }
