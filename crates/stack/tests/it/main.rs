@@ -17,7 +17,7 @@ mod idempotency;
 mod machine;
 mod monitoring;
 mod openapi;
-mod page;
+mod pages;
 mod reconcile;
 mod runbook;
 mod sale;
