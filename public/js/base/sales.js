@@ -19,8 +19,8 @@ export class Products {
   /** Takes a message; the ids of the products that changed. */
   take(message) {
     if (message.type === 'snapshot') {
-      // What the server says now counts, even if it was restarted with less. No sale is ever deleted:
-      // one that is missing is one that an edge which has just started does not know yet.
+      // What the server says now counts, even if it was restarted with less. No sale is deleted,
+      // ever: one that is missing is one that an edge which has just started does not know yet.
       for (const product of message.products) this.#byId.set(product.product_id, { ...product });
       return message.products.map((product) => product.product_id);
     }

@@ -9,8 +9,8 @@ import { buyButton, outcomeText, outcomeTone } from './words.js';
 const STATE_TONES = { open: 'accent', opening: 'accent', scheduled: 'info', paused: 'warn' };
 /** Units a buyer may choose from a list at most. */
 const CHOICES_MAX = 20;
-/** How long before its end a sale says when it closes as a countdown. */
-const CLOSING_SOON_MS = 24 * 3600 * 1000;
+/** What is longer ahead is told as a date only. */
+const COUNTDOWN_MAX_MS = 48 * 3600 * 1000;
 
 export class SaleCard {
   #parts;
@@ -51,7 +51,19 @@ export class SaleCard {
   /** What changes with time alone. */
   tick(serverMs, nowMs) {
     if (!this.#product) return;
-    const { card, badge, window: when, buy, outcome, order, hold, left, pay, cancel, line } = this.#parts;
+    const {
+      card,
+      badge,
+      window: when,
+      buy,
+      outcome,
+      order,
+      hold,
+      left,
+      pay,
+      cancel,
+      line,
+    } = this.#parts;
     const saleState = stateAt(this.#product, serverMs);
     const state = this.#purchase;
     card.dataset.state = saleState;
@@ -81,7 +93,9 @@ export class SaleCard {
     const most = Math.max(1, Math.min(limit, CHOICES_MAX, available));
     if (quantity.childElementCount === most) return;
     const chosen = Math.min(this.quantity(), most);
-    quantity.replaceChildren(...Array.from({ length: most }, (_, i) => h('option', { value: i + 1, text: count(i + 1) })));
+    quantity.replaceChildren(
+      ...Array.from({ length: most }, (_, i) => h('option', { value: i + 1, text: count(i + 1) })),
+    );
     quantity.value = String(chosen);
   }
 }
@@ -89,16 +103,20 @@ export class SaleCard {
 /** When a sale opens or closes, in words. */
 function windowText({ opens_at: opensAt, closes_at: closesAt }, saleState, serverMs) {
   if (saleState === 'scheduled') return opensIn(opensAt, serverMs);
-  if (saleState === 'closed') return closesAt ? t('shop.closed_at', { time: dayAndTime(Date.parse(closesAt)) }) : '';
+  if (saleState === 'closed')
+    return closesAt ? t('shop.closed_at', { time: dayAndTime(Date.parse(closesAt)) }) : '';
   if (!closesAt) return '';
   const leftMs = Date.parse(closesAt) - serverMs;
-  if (leftMs > CLOSING_SOON_MS) return t('shop.closes_at', { time: dayAndTime(Date.parse(closesAt)) });
+  if (leftMs > COUNTDOWN_MAX_MS)
+    return t('shop.closes_at', { time: dayAndTime(Date.parse(closesAt)) });
   return t('shop.closes_in', { time: clockLeft(leftMs) });
 }
 
 function opensIn(opensAt, serverMs) {
   const opens = Date.parse(opensAt);
-  return t('shop.opens_in', { left: clockLeft(opens - serverMs), time: dayAndTime(opens) });
+  const time = dayAndTime(opens);
+  if (opens - serverMs > COUNTDOWN_MAX_MS) return t('shop.opens_at', { time });
+  return t('shop.opens_in', { left: clockLeft(opens - serverMs), time });
 }
 
 function makeParts({ product_id: id, limit }, picture) {
@@ -112,7 +130,12 @@ function makeParts({ product_id: id, limit }, picture) {
     fill: h('i'),
     window: h('p', { class: 'window figure' }),
     quantity: h('select', { class: 'input', id: `quantity-${id}` }),
-    buy: h('button', { class: 'button buy', type: 'button', disabled: true, 'aria-describedby': title }),
+    buy: h('button', {
+      class: 'button buy',
+      type: 'button',
+      disabled: true,
+      'aria-describedby': title,
+    }),
     outcome: h('p', { class: 'outcome' }),
     order: h('p', { class: 'order' }),
     left: h('p', { class: 'left figure' }),
@@ -120,19 +143,40 @@ function makeParts({ product_id: id, limit }, picture) {
     pay: h('button', { class: 'button pay', type: 'button', text: t('shop.pay') }),
     cancel: h('button', { class: 'link cancel', type: 'button', text: t('shop.cancel') }),
   };
-  parts.choice = h('div', { class: 'choice', hidden: true },
-    h('label', { for: `quantity-${id}`, text: t('shop.quantity', { n: limit, limit: count(limit) }) }), parts.quantity);
-  parts.hold = h('div', { class: 'hold', hidden: true }, parts.left,
+  parts.choice = h(
+    'div',
+    { class: 'choice', hidden: true },
+    h('label', {
+      for: `quantity-${id}`,
+      text: t('shop.quantity', { n: limit, limit: count(limit) }),
+    }),
+    parts.quantity,
+  );
+  parts.hold = h(
+    'div',
+    { class: 'hold', hidden: true },
+    parts.left,
     h('div', { class: 'meter', 'aria-hidden': 'true' }, parts.line),
-    h('div', { class: 'hold-buttons' }, parts.pay, parts.cancel));
-  parts.card = h('article', { class: 'card sale', 'aria-labelledby': title, data: { product: id } },
+    h('div', { class: 'hold-buttons' }, parts.pay, parts.cancel),
+  );
+  parts.card = h(
+    'article',
+    { class: 'card sale', 'aria-labelledby': title, data: { product: id } },
     h('div', { class: 'picture' }, h('img', { src: picture, alt: '', width: 220, height: 280 })),
-    h('div', { class: 'offer' },
-      parts.badge, parts.name, parts.price,
+    h(
+      'div',
+      { class: 'offer' },
+      parts.badge,
+      parts.name,
+      parts.price,
       h('p', { class: 'stock' }, parts.number, parts.of),
       h('div', { class: 'meter', 'aria-hidden': 'true' }, parts.fill),
       parts.window,
       h('div', { class: 'press' }, parts.choice, parts.buy),
-      parts.outcome, parts.hold, parts.order));
+      parts.outcome,
+      parts.hold,
+      parts.order,
+    ),
+  );
   return parts;
 }

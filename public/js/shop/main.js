@@ -70,7 +70,7 @@ async function listProducts(unknown) {
   while (missing.size > 0) {
     try {
       const response = await fetch('/api/products', { signal: AbortSignal.timeout(5_000) });
-      if (response.ok) hear({ type: 'snapshot', ...await response.json() });
+      if (response.ok) hear({ type: 'snapshot', ...(await response.json()) });
     } catch {
       // Read again below.
     }
@@ -78,14 +78,21 @@ async function listProducts(unknown) {
       if (reads === 1 || products.get(id)) missing.delete(id);
       else missing.set(id, reads - 1);
     }
-    if (missing.size > 0) await new Promise((resolve) => { setTimeout(resolve, LIST_EVERY_MS); });
+    if (missing.size > 0)
+      await new Promise((resolve) => {
+        setTimeout(resolve, LIST_EVERY_MS);
+      });
   }
 }
 
 function speakStock({ name, stock, total }, before) {
   const percent = passedThreshold(before ?? stock, stock, total);
   if (percent === null) return;
-  announce(percent === 0 ? t('shop.spoken_gone', { name }) : t('shop.spoken', { name, percent, stock: count(stock) }));
+  announce(
+    percent === 0
+      ? t('shop.spoken_gone', { name })
+      : t('shop.spoken', { name, percent, stock: count(stock) }),
+  );
 }
 
 function startsFirst(a, b) {
@@ -94,12 +101,13 @@ function startsFirst(a, b) {
   return rank(a) - rank(b) || opens(a) - opens(b) || a.product_id - b.product_id;
 }
 
-/** Makes the cards that are missing. Cards that are there keep their places: nobody loses theirs. */
+/** Makes the cards that are missing. Those that are there keep their places. */
 function layOut() {
   const grid = byId('sales');
   const list = products.all();
   const without = list.filter(({ product_id: id }) => !sales.has(id)).sort(startsFirst);
-  for (const product of without.slice(0, Math.max(0, cardsMax - sales.size))) grid.append(addSale(product));
+  for (const product of without.slice(0, Math.max(0, cardsMax - sales.size)))
+    grid.append(addSale(product));
   grid.dataset.single = String(list.length === 1);
   byId('empty').hidden = list.length > 0;
   setText(byId('empty'), t('shop.empty'));
@@ -138,7 +146,9 @@ function chooseCharted() {
   const select = byId('chart-product');
   if (!products.get(charted)) charted = [...sales.keys()][0] ?? null;
   byId('chart-choice').hidden = list.length < 2;
-  select.replaceChildren(...list.map(({ product_id: id, name }) => h('option', { value: id, text: name })));
+  select.replaceChildren(
+    ...list.map(({ product_id: id, name }) => h('option', { value: id, text: name })),
+  );
   select.value = String(charted);
 }
 
@@ -161,7 +171,10 @@ function tick() {
   chart.draw();
   setText(byId('rate'), live ? rateText(rate.at(performance.now())) : '–');
   setText(byId('sold'), count(product.total - product.stock));
-  setText(byId('pending'), product.epoch > 0 ? count(Math.max(0, product.stock - product.available)) : '–');
+  setText(
+    byId('pending'),
+    product.epoch > 0 ? count(Math.max(0, product.stock - product.available)) : '–',
+  );
 }
 
 function listen() {
@@ -187,7 +200,10 @@ function showBuyer() {
 }
 
 async function start() {
-  const [list] = await Promise.all([fetch('pictures.json').then((response) => response.json()), loadTexts('shop')]);
+  const [list] = await Promise.all([
+    fetch('pictures.json').then((response) => response.json()),
+    loadTexts('shop'),
+  ]);
   pictures = list;
   mountFrame('./');
   showBuyer();

@@ -27,7 +27,8 @@ export function newBuyer() {
   // 2^47 buyers: no two browsers are likely to be the same one.
   const buyer = (high % 2 ** 15) * 2 ** 32 + low + 1;
   localStorage.setItem(BUYER, String(buyer));
-  for (const name of Object.keys(localStorage)) if (name.startsWith(ORDER)) localStorage.removeItem(name);
+  for (const name of Object.keys(localStorage))
+    if (name.startsWith(ORDER)) localStorage.removeItem(name);
   return buyer;
 }
 
@@ -50,9 +51,13 @@ export function judgeAnswer(status, body, retryAfter) {
 
 /** Waits until `untilMs`, local time, and until the browser has a network. */
 async function waitUntil(untilMs) {
-  await new Promise((resolve) => { setTimeout(resolve, Math.max(0, untilMs - Date.now())); });
+  await new Promise((resolve) => {
+    setTimeout(resolve, Math.max(0, untilMs - Date.now()));
+  });
   if (!navigator.onLine) {
-    await new Promise((resolve) => { addEventListener('online', resolve, { once: true }); });
+    await new Promise((resolve) => {
+      addEventListener('online', resolve, { once: true });
+    });
   }
 }
 

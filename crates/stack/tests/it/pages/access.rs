@@ -14,7 +14,8 @@ use crate::wait::wait_until;
 const AXE: &str = include_str!("../../vendor/axe-core-4.11.4/axe.min.js");
 /// What WCAG 2.2 AA asks, and good practice beyond it.
 const RULES: &str = "const found = await axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', \
-    'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations'], preload: false }); \
+    'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], \
+    resultTypes: ['violations'], preload: false }); \
     return found.violations.map(({ id, impact, nodes }) => \
     `${impact} ${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`);";
 const SIZES: [(&str, &str, u32, u32); 3] =

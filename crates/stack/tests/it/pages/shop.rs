@@ -103,8 +103,9 @@ async fn a_countdown_runs_on_server_time_and_a_held_order_is_paid_or_given_back(
     let stack = stack(StackOptions { edges: 1, ..StackOptions::default() }).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let opens = i64::try_from(now.as_millis()).unwrap() + 8_000;
+    let opens_at = rfc3339::from_ms(opens);
     let sale = json!({
-        "product_id": 2, "name": "Pixel 10", "hold_seconds": 600, "opens_at": rfc3339::from_ms(opens),
+        "product_id": 2, "name": "Pixel 10", "hold_seconds": 600, "opens_at": opens_at,
     });
     create(&stack, sale).await;
     let browser = Browser::start().await;
