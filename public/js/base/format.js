@@ -42,6 +42,16 @@ export function dayAndTime(ms) {
   return formatter(Intl.DateTimeFormat, { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 }
 
+/** An instant to the second with its zone, so that it cannot be mistaken. */
+export function exactTime(ms) {
+  // Thai counts years from another beginning, and says so.
+  const era = currentLanguage() === 'th' ? 'short' : undefined;
+  return formatter(Intl.DateTimeFormat, {
+    weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', era,
+    hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short',
+  }).format(ms);
+}
+
 /** A time left as a clock shows it: `9:05`, `1:00:00`, and days as hours up to two of them. */
 export function clockLeft(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));

@@ -15,7 +15,7 @@ export function mountFrame(here) {
   const places = shown.map(([href, key]) => h('a', {
     href, text: t(key), 'aria-current': href === here ? 'page' : null,
   }));
-  byId('bar').append(
+  byId('bar').replaceChildren(
     h('a', { class: 'skip', href: '#main', text: t('frame.skip') }),
     h('a', { class: 'brand', href: './' }, h('img', { src: 'favicon.svg', alt: '', width: 28, height: 28 }), t('frame.brand')),
     h('nav', { class: 'places', 'aria-label': t('frame.places') }, ...places),

@@ -1,0 +1,114 @@
+// The operator's desk: what is known of the sales, what is done to them, and what became of it.
+//
+// Views show it and ask it; it knows none of them.
+
+import { setText } from '../base/dom.js';
+import { t } from '../base/i18n.js';
+import { Catalogue } from './catalogue.js';
+import { News } from './news.js';
+
+export class Desk {
+  catalogue = new Catalogue();
+  news = new News();
+  api;
+  clock;
+  /** What was last said of a sale, by product: `{tone, text}`. */
+  notices = new Map();
+  /** Products that turned out not to be resettable. */
+  notResettable = new Set();
+  #onChange;
+  /** How to ask again for a change Redis did not have yet, by product. */
+  #again = new Map();
+
+  /** `onChange()` whenever something shown may have changed. */
+  constructor({ api, clock, onChange }) {
+    this.api = api;
+    this.clock = clock;
+    this.#onChange = onChange;
+  }
+
+  /** Server time. */
+  nowMs() {
+    return this.clock.at(Date.now());
+  }
+
+  /** Takes a message of the feed. */
+  hear(message) {
+    if (this.catalogue.isUnknown(message)) this.load();
+    else if (this.catalogue.hear(message, Date.now())) this.#onChange();
+  }
+
+  /** Reads the list of products anew; the feed goes on without it. */
+  async load() {
+    const products = await read('/api/products');
+    if (products === null) return;
+    this.catalogue.list(products.products, Date.now());
+    this.#onChange();
+  }
+
+  /** One product as it is listed; null when it is not, or nobody answers. */
+  find(id) {
+    return read(`/api/products/${id}`);
+  }
+
+  /** Pauses, resumes, closes or resets a sale; the outcome. */
+  async change(sale, what) {
+    const ask = () => this.api.post(`/products/${sale.product_id}/${what}`);
+    const outcome = await ask();
+    if (outcome.problem?.code === 'RESET_NOT_ALLOWED') this.notResettable.add(sale.product_id);
+    if (outcome.kind === 'done') this.answered(outcome.body, t(`${what}.done`), ask);
+    this.#onChange();
+    return outcome;
+  }
+
+  /** Takes the sale a change answered; `ask` makes the same change again. */
+  answered(stored, text, ask) {
+    this.catalogue.answer(stored, Date.now());
+    if (stored.applied) this.#again.delete(stored.product_id);
+    else this.#again.set(stored.product_id, ask);
+    const applied = stored.applied ? '' : ` ${t('applied.not')}`;
+    this.say(stored, stored.applied ? 'good' : 'warn', text + applied);
+  }
+
+  /** Asks once more for a change Redis did not have yet. */
+  async askAgain(sale) {
+    const ask = this.#again.get(sale.product_id);
+    const outcome = await ask();
+    if (outcome.kind === 'done') this.answered(outcome.body, t('applied.now'), ask);
+    return outcome;
+  }
+
+  /** Takes what an adjustment answered. */
+  adjusted(adjusted) {
+    this.catalogue.adjusted(adjusted, Date.now());
+  }
+
+  /** Says what became of something, at the sale and in the news. */
+  say(sale, tone, text) {
+    this.notices.set(sale.product_id, { tone, text });
+    this.news.tell(tone, `${sale.name}: ${text}`);
+    this.#onChange();
+  }
+
+  /** Forgets what only this operator was told. */
+  clear() {
+    this.news.clear();
+    this.notices.clear();
+    this.#again.clear();
+  }
+}
+
+async function read(path) {
+  try {
+    const response = await fetch(path, { cache: 'no-store' });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Sets a text and hides the element without one. */
+export function sayIn(element, text) {
+  element.hidden = text === '';
+  setText(element, text);
+}

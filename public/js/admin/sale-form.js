@@ -1,0 +1,173 @@
+// Creating a sale, and changing what may be changed of one.
+
+import { h } from '../base/dom.js';
+import { count, exactTime, money } from '../base/format.js';
+import { t } from '../base/i18n.js';
+import { button, Field, FormDialog, textInput } from './form.js';
+import { changesOf, isSame, readSale } from './sale-values.js';
+import { currencyDigits, durationText, outcomeTone, parsePrice, parseWhole, priceText, problemText, toInput, zoneName } from './words.js';
+
+const NAME_MAX = 200;
+const CURRENCIES = ['THB', 'USD', 'EUR', 'JPY', 'SGD', 'GBP'];
+
+/** Opens the dialog for a new sale, under the number that is free as far as is known. */
+export function openCreate(desk) {
+  const numbers = desk.catalogue.all().map((sale) => sale.product_id);
+  new SaleForm(desk, null, Math.max(0, ...numbers) + 1).open();
+}
+
+/** Opens the dialog for a sale there is. */
+export function openChange(desk, sale) {
+  new SaleForm(desk, { ...sale }, sale.product_id).open();
+}
+
+class SaleForm {
+  #desk;
+  /** The sale as it was when the dialog was opened; null for a new one. */
+  #sale;
+  #fields;
+  #dialog;
+  /** What the fields said then. */
+  #before;
+
+  constructor(desk, sale, number) {
+    this.#desk = desk;
+    this.#sale = sale;
+    this.#fields = makeFields(sale, number);
+    this.#before = this.#texts();
+    const fields = Object.values(this.#fields);
+    this.#dialog = new FormDialog({
+      title: sale ? t('change.title', { name: sale.name }) : t('create.title'),
+      content: arrange(this.#fields, sale),
+      fields,
+      submit: t(sale ? 'change.do' : 'create.do'),
+      act: () => (sale ? this.#change() : this.#create()),
+    });
+    for (const field of fields) field.input.addEventListener('input', () => this.#hints());
+    this.#hints();
+  }
+
+  open() {
+    this.#dialog.open();
+  }
+
+  #texts() {
+    return Object.fromEntries(Object.entries(this.#fields).map(([name, field]) => [name, field.value]));
+  }
+
+  /** What is typed, or null after saying what is wrong with it. */
+  #read() {
+    const halfTyped = Object.values(this.#fields).filter((field) => field.input.validity.badInput);
+    const { sale, wrong } = readSale(this.#texts(), {
+      currency: this.#sale?.currency, halfTyped: halfTyped.map((field) => field.name),
+    });
+    return this.#dialog.wrong(wrong) ? null : sale;
+  }
+
+  #hints() {
+    const { price_minor: price, hold_seconds: hold, opens_at: opens, closes_at: closes } = this.#fields;
+    const currency = this.#sale?.currency ?? this.#fields.currency.value.trim().toUpperCase();
+    const digits = currencyDigits(currency);
+    const minor = digits === null ? null : parsePrice(price.value, digits);
+    price.say(minor === null ? '' : money(minor, currency));
+    const seconds = parseWhole(hold.value, 0, Number.MAX_SAFE_INTEGER);
+    hold.say(seconds ? t('form.held', { time: durationText(seconds) }) : t('form.notHeld'));
+    const shown = (value, absent) => (value === '' ? absent : exactTime(new Date(value).getTime()));
+    opens.say(shown(opens.value, t('window.opensAtOnce')));
+    closes.say(shown(closes.value, t('window.closesNever')));
+  }
+
+  async #create() {
+    const sale = this.#read();
+    if (!sale) return;
+    const outcome = await this.#desk.api.post('/products', sale);
+    if (outcome.kind === 'done') this.#done(outcome.body, t('create.done', { number: sale.product_id }));
+    else if (outcome.problem.code === 'PRODUCT_EXISTS' && await this.#isOurs(sale)) {
+      this.#done({ ...await this.#desk.find(sale.product_id), state: 'open', applied: true }, t('create.before'));
+    } else this.#failed(outcome, 'product_id');
+  }
+
+  /** Whether the sale of this number is the one asked for: an earlier try got through after all. */
+  async #isOurs(sale) {
+    const listed = await this.#desk.find(sale.product_id);
+    return listed !== null && isSame(sale, listed);
+  }
+
+  async #change() {
+    const sale = this.#read();
+    if (!sale) return;
+    const changes = changesOf(sale, this.#before, this.#texts());
+    if (Object.keys(changes).length === 0) {
+      this.#dialog.say('info', t('change.none'));
+      return;
+    }
+    const outcome = await this.#desk.api.patch(`/products/${this.#sale.product_id}`, changes);
+    if (outcome.kind !== 'done') this.#failed(outcome, null);
+    else this.#done(outcome.body, t('change.done', { fields: Object.keys(changes).map((name) => this.#fields[name].label).join(', ') }));
+  }
+
+  #done(sale, text) {
+    this.#dialog.close();
+    this.#desk.answered(sale, text, () => this.#desk.api.patch(`/products/${sale.product_id}`, { name: sale.name }));
+  }
+
+  #failed(outcome, taken) {
+    const labels = Object.fromEntries(Object.entries(this.#fields).map(([name, field]) => [name, field.label]));
+    const { code, field, detail } = outcome.problem;
+    const reason = code === 'INVALID_FIELD' && detail ? ` (${detail})` : '';
+    const text = problemText(outcome.problem, labels) + reason;
+    const at = code === 'PRODUCT_EXISTS' ? taken : field;
+    if (!this.#dialog.wrong({ [at]: text })) this.#dialog.say(outcomeTone(outcome), text);
+  }
+}
+
+function makeFields(sale, number) {
+  const field = (name, label, attributes, hint = null) => new Field({ name, label: t(label), input: textInput(attributes), hint });
+  const digits = sale ? currencyDigits(sale.currency) : 0;
+  const fields = {
+    name: field('name', 'field.name', { maxlength: NAME_MAX, value: sale?.name }),
+    price_minor: field('price_minor', 'field.price', { inputmode: 'decimal', value: sale && priceText(sale.price_minor, digits) }, ''),
+    limit: field('limit', 'field.limit', { inputmode: 'numeric', value: sale?.limit ?? 1 }, t('field.limitHint')),
+    hold_seconds: field('hold_seconds', 'field.hold', { inputmode: 'numeric', value: sale?.hold_seconds ?? 0 }, ''),
+    opens_at: timeField('opens_at', t('field.opens'), sale?.opens_at ?? null, t('form.opensAtOnce')),
+    closes_at: timeField('closes_at', t('field.closes'), sale?.closes_at ?? null, t('form.closesNever')),
+  };
+  if (sale) return fields;
+  return {
+    ...fields,
+    product_id: field('product_id', 'field.number', { inputmode: 'numeric', value: number }, t('field.numberHint')),
+    currency: field('currency', 'field.currency', { maxlength: 3, value: 'THB', list: 'currencies', autocapitalize: 'characters' }),
+    stock: field('stock', 'field.stock', { inputmode: 'numeric' }),
+  };
+}
+
+/** A time in the browser's zone, with a way back to none. */
+function timeField(name, label, time, without) {
+  const input = h('input', { class: 'input', type: 'datetime-local', step: 1, autocomplete: 'off', value: toInput(time) });
+  const clear = button(without, null, {
+    kind: 'link',
+    click: () => {
+      input.value = '';
+      input.dispatchEvent(new Event('input'));
+      input.focus();
+    },
+  });
+  clear.className = 'link';
+  return new Field({ name, label, input, beside: clear, hint: '' });
+}
+
+function arrange(fields, sale) {
+  const pair = (...shown) => h('div', { class: 'pair' }, ...shown.map((field) => field.element));
+  const window = h('fieldset', { class: 'group' },
+    h('legend', { text: t('form.window') }),
+    pair(fields.opens_at, fields.closes_at),
+    h('p', { class: 'zone', text: t('form.zone', { zone: zoneName() }) }));
+  const rules = pair(fields.limit, fields.hold_seconds);
+  if (sale) return [h('p', { class: 'lead', text: t('change.lead', { stock: count(sale.stock), currency: sale.currency }) }), pair(fields.name, fields.price_minor), rules, window];
+  const currencies = h('datalist', { id: 'currencies' }, ...CURRENCIES.map((value) => h('option', { value })));
+  return [
+    h('div', { class: 'pair wide-first' }, fields.name.element, fields.product_id.element),
+    h('div', { class: 'triple' }, fields.price_minor.element, fields.currency.element, fields.stock.element),
+    rules, window, currencies,
+  ];
+}
