@@ -17,8 +17,10 @@ export function openAdjust(desk, sale) {
 }
 
 /** What an adjustment says of itself: `20 units more: found in the back`. */
-export const adjustmentText = ({ delta, reason }) => (
-  t(delta > 0 ? 'adjust.more' : 'adjust.fewer', { n: Math.abs(delta), units: count(Math.abs(delta)), reason }));
+export function adjustmentText({ delta, reason }) {
+  const units = Math.abs(delta);
+  return t(delta > 0 ? 'adjust.more' : 'adjust.fewer', { n: units, units: count(units), reason });
+}
 
 /**
  * Whether it is known now what became of an adjustment. Whoever is not let in or not reached is told
@@ -41,13 +43,13 @@ class Adjust {
   constructor(desk, sale) {
     this.#desk = desk;
     this.#sale = sale;
-    this.#way = new Field({
-      name: 'way', label: t('adjust.way'), input: choice([['more', t('adjust.add')], ['fewer', t('adjust.take')]]),
-    });
-    this.#units = new Field({ name: 'delta', label: t('adjust.units'), input: textInput({ inputmode: 'numeric' }), hint: '' });
-    this.#reason = new Field({
-      name: 'reason', label: t('adjust.reason'), hint: t('adjust.reasonHint'), input: textInput({ maxlength: REASON_MAX }),
-    });
+    const ways = choice([['more', t('adjust.add')], ['fewer', t('adjust.take')]]);
+    const units = textInput({ inputmode: 'numeric' });
+    const reason = textInput({ maxlength: REASON_MAX });
+    this.#way = new Field({ name: 'way', label: t('adjust.way'), input: ways });
+    this.#units = new Field({ name: 'delta', label: t('adjust.units'), input: units, hint: '' });
+    const hint = t('adjust.reasonHint');
+    this.#reason = new Field({ name: 'reason', label: t('adjust.reason'), input: reason, hint });
     const pending = pendingAdjustment(sale.product_id);
     this.#dialog = new FormDialog({
       title: t('adjust.title', { name: sale.name }),
@@ -106,7 +108,7 @@ class Adjust {
     const outcome = await this.#desk.api.post(`/products/${id}/adjustments`, { delta, reason }, key);
     if (!isKnown(outcome, open !== null)) {
       const said = outcome.kind === 'unknown' ? '' : `${problemText(outcome.problem)} `;
-      this.#desk.say(this.#sale, 'warn', t('adjust.pendingShort', { what: adjustmentText(asked) }));
+      this.#desk.say(this.#sale, 'warn', () => t('adjust.pendingShort', { what: adjustmentText(asked) }));
       setTimeout(() => this.#repeat(asked, said));
       return;
     }
@@ -128,9 +130,10 @@ class Adjust {
   #done(adjusted) {
     this.#dialog.close();
     this.#desk.adjusted(adjusted);
-    const after = t('adjust.done', { stock: count(adjusted.stock), total: count(adjusted.total) });
-    const replayed = adjusted.replayed ? ` ${t('adjust.replayed')}` : '';
-    this.#desk.say(this.#sale, 'good', `${adjustmentText(adjusted)} ${after}${replayed}`);
+    const { stock, total, replayed } = adjusted;
+    const after = () => t('adjust.done', { stock: count(stock), total: count(total) });
+    const before = () => (replayed ? ` ${t('adjust.replayed')}` : '');
+    this.#desk.say(this.#sale, 'good', () => `${adjustmentText(adjusted)} ${after()}${before()}`);
   }
 
   #refused(outcome) {

@@ -12,7 +12,7 @@ export class Desk {
   news = new News();
   api;
   clock;
-  /** What was last said of a sale, by product: `{tone, text}`. */
+  /** What was last said of a sale, by product: `{tone, words}`. */
   notices = new Map();
   /** Products that turned out not to be resettable. */
   notResettable = new Set();
@@ -56,25 +56,25 @@ export class Desk {
     const ask = () => this.api.post(`/products/${sale.product_id}/${what}`);
     const outcome = await ask();
     if (outcome.problem?.code === 'RESET_NOT_ALLOWED') this.notResettable.add(sale.product_id);
-    if (outcome.kind === 'done') this.answered(outcome.body, t(`${what}.done`), ask);
+    if (outcome.kind === 'done') this.answered(outcome.body, () => t(`${what}.done`), ask);
     this.#onChange();
     return outcome;
   }
 
   /** Takes the sale a change answered; `ask` makes the same change again. */
-  answered(stored, text, ask) {
+  answered(stored, words, ask) {
     this.catalogue.answer(stored, Date.now());
     if (stored.applied) this.#again.delete(stored.product_id);
     else this.#again.set(stored.product_id, ask);
-    const applied = stored.applied ? '' : ` ${t('applied.not')}`;
-    this.say(stored, stored.applied ? 'good' : 'warn', text + applied);
+    if (stored.applied) this.say(stored, 'good', words);
+    else this.say(stored, 'warn', () => `${words()} ${t('applied.not')}`);
   }
 
   /** Asks once more for a change Redis did not have yet. */
   async askAgain(sale) {
     const ask = this.#again.get(sale.product_id);
     const outcome = await ask();
-    if (outcome.kind === 'done') this.answered(outcome.body, t('applied.now'), ask);
+    if (outcome.kind === 'done') this.answered(outcome.body, () => t('applied.now'), ask);
     return outcome;
   }
 
@@ -83,10 +83,10 @@ export class Desk {
     this.catalogue.adjusted(adjusted, Date.now());
   }
 
-  /** Says what became of something, at the sale and in the news. */
-  say(sale, tone, text) {
-    this.notices.set(sale.product_id, { tone, text });
-    this.news.tell(tone, `${sale.name}: ${text}`);
+  /** Says what became of something, at the sale and in the news; `words()` in the language there is. */
+  say({ product_id: id, name }, tone, words) {
+    this.notices.set(id, { tone, words });
+    this.news.tell(tone, () => `${name}: ${words()}`);
     this.#onChange();
   }
 

@@ -70,7 +70,10 @@ function head() {
   return h('div', { class: 'desk-head' },
     h('h1', { id: 'place', tabindex: '-1', text: t('admin.heading') }),
     h('nav', { class: 'places', 'aria-label': t('admin.views') }, ...links),
-    h('button', { class: 'button quiet small', type: 'button', id: 'sign-out', text: t('signout.do'), on: { click: () => session.end('left') } }));
+    h('button', {
+      class: 'button quiet small', type: 'button', id: 'sign-out', text: t('signout.do'),
+      on: { click: () => session.end('left') },
+    }));
 }
 
 function showVerdict(verdict) {
@@ -84,7 +87,8 @@ function showVerdict(verdict) {
 function showWarning(soon) {
   byId('idle-warning')?.remove();
   if (!soon) return;
-  byId('main').prepend(h('p', { class: 'notice', id: 'idle-warning', data: { tone: 'warn' }, text: t('signout.soon') }));
+  const text = t('signout.soon');
+  byId('main').prepend(h('p', { class: 'notice', id: 'idle-warning', data: { tone: 'warn' }, text }));
   announce(t('signout.soon'));
 }
 

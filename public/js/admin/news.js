@@ -11,13 +11,13 @@ const ENTRIES_MAX = 50;
 export class News {
   #entries = [];
   #list = h('ol', { class: 'news' });
-  #none = h('p', { class: 'none' });
+  #card = null;
 
-  /** Says what became of something, to a screen reader, too. */
-  tell(tone, text) {
-    this.#entries.unshift({ tone, text, atMs: Date.now() });
+  /** Says what became of something, to a screen reader, too; `words()` in the language there is. */
+  tell(tone, words) {
+    this.#entries.unshift({ tone, words, atMs: Date.now() });
     this.#entries.length = Math.min(this.#entries.length, ENTRIES_MAX);
-    announce(text);
+    announce(words());
     this.#show();
   }
 
@@ -27,20 +27,20 @@ export class News {
     this.#show();
   }
 
-  /** A card with everything. */
+  /** A card with everything; hidden while there is nothing. */
   build() {
     this.#list = h('ol', { class: 'news' });
-    this.#none = h('p', { class: 'none', text: t('news.none') });
+    this.#card = h('section', { class: 'card', id: 'news', 'aria-labelledby': 'news-title' },
+      h('h2', { id: 'news-title', class: 'small-title', text: t('news.title') }), this.#list);
     this.#show();
-    return h('section', { class: 'card', 'aria-labelledby': 'news-title' },
-      h('h2', { id: 'news-title', class: 'small-title', text: t('news.title') }), this.#none, this.#list);
+    return this.#card;
   }
 
   #show() {
-    this.#none.hidden = this.#entries.length > 0;
-    this.#list.replaceChildren(...this.#entries.map(({ tone, text, atMs }) => h('li', { data: { tone } },
+    if (this.#card) this.#card.hidden = this.#entries.length === 0;
+    this.#list.replaceChildren(...this.#entries.map(({ tone, words, atMs }) => h('li', { data: { tone } },
       h('time', { text: timeOfDay(atMs), datetime: new Date(atMs).toISOString() }),
       h('span', { class: 'badge', data: { tone }, text: t(`news.${tone}`) }),
-      h('span', { text }))));
+      h('span', { text: words() }))));
   }
 }

@@ -41,31 +41,17 @@ export class OrdersView {
   }
 
   build() {
-    const sales = this.#desk.catalogue.all();
-    this.#asked.productId ??= sales[0]?.product_id ?? null;
-    const filter = (name, key, options, chosen) => new Field({ name, label: t(key), input: choice(options, chosen) });
-    const product = filter('product', 'orders.product', sales.map((sale) => [sale.product_id, `${sale.product_id} · ${sale.name}`]), this.#asked.productId);
-    const status = filter('status', 'orders.status', [['', t('orders.every')], ...STATUSES.map((word) => [word, t(`status.${word}`)])], this.#asked.status);
-    const limit = filter('limit', 'orders.limit', SIZES.map((size) => [size, count(size)]), this.#asked.limit);
-    for (const field of [product, status, limit]) {
-      field.input.addEventListener('change', () => {
-        this.#asked = { productId: Number(product.value), status: status.value, limit: Number(limit.value) };
-        this.#load([null]);
-      });
-    }
+    const filters = this.#buildFilters();
     this.#parts = {
       notice: h('p', { class: 'notice', role: 'alert', hidden: true }),
       where: h('p', { class: 'where', id: 'orders-where' }),
       table: h('div', { class: 'orders' }),
-      previous: button(t('orders.previous'), null, { click: () => this.#load(this.#cursors.slice(0, -1)), id: 'previous-page' }),
-      next: button(t('orders.next'), null, { click: () => this.#load([...this.#cursors, this.#page.next_cursor]), id: 'next-page' }),
-      reload: button(t('orders.reload'), null, { click: () => this.#load(this.#cursors), id: 'reload-orders' }),
-      csv: button(t('orders.csv'), null, { click: () => saveCsv(this.#asked.productId, this.#cursors.length, this.#page.orders), id: 'orders-csv' }),
+      ...this.#makeButtons(),
     };
     const { notice, where, table, previous, next, reload, csv } = this.#parts;
-    this.#parts.element = h('section', { class: 'card view orders-view', 'aria-labelledby': 'orders-title' },
+    this.#parts.element = h('section', { class: 'card view', 'aria-labelledby': 'orders-title' },
       h('h2', { id: 'orders-title', text: t('orders.title') }),
-      h('div', { class: 'filters' }, product.element, status.element, limit.element),
+      h('div', { class: 'filters orders-filters' }, ...filters.map((field) => field.element)),
       notice,
       h('div', { class: 'page-bar' }, where, h('div', { class: 'page-tools' }, reload, csv)),
       table,
@@ -73,6 +59,38 @@ export class OrdersView {
     this.#show();
     if (this.#page === null && this.#asked.productId !== null) this.#load(this.#cursors);
     return this.#parts.element;
+  }
+
+  #buildFilters() {
+    const sales = this.#desk.catalogue.all();
+    this.#asked.productId ??= sales[0]?.product_id ?? null;
+    const { productId, status, limit } = this.#asked;
+    const filter = (name, key, options, chosen) => new Field({ name, label: t(key), input: choice(options, chosen) });
+    const products = sales.map((sale) => [sale.product_id, `${sale.product_id} · ${sale.name}`]);
+    const statuses = [['', t('orders.every')], ...STATUSES.map((word) => [word, t(`status.${word}`)])];
+    const fields = [
+      filter('product', 'orders.product', products, productId),
+      filter('status', 'orders.status', statuses, status),
+      filter('limit', 'orders.limit', SIZES.map((size) => [size, count(size)]), limit),
+    ];
+    const ask = () => {
+      const [wanted, chosen, size] = fields.map((field) => field.value);
+      this.#asked = { productId: Number(wanted), status: chosen, limit: Number(size) };
+      this.#load([null]);
+    };
+    for (const field of fields) field.input.addEventListener('change', ask);
+    return fields;
+  }
+
+  #makeButtons() {
+    const made = (key, id, click) => button(t(key), null, { click, id });
+    return {
+      previous: made('orders.previous', 'previous-page', () => this.#load(this.#cursors.slice(0, -1))),
+      next: made('orders.next', 'next-page', () => this.#load([...this.#cursors, this.#page.next_cursor])),
+      reload: made('orders.reload', 'reload-orders', () => this.#load(this.#cursors)),
+      csv: made('orders.csv', 'orders-csv', () => (
+        saveCsv(this.#asked.productId, this.#cursors.length, this.#page.orders))),
+    };
   }
 
   #load(cursors) {
@@ -99,8 +117,9 @@ export class OrdersView {
     notice.dataset.tone = this.#said?.tone ?? '';
     setText(notice, this.#said?.text ?? '');
     const orders = this.#page?.orders ?? [];
-    const page = t('orders.where', { page: count(this.#cursors.length), n: orders.length, orders: count(orders.length) });
-    const text = this.#page === null ? '' : page;
+    const page = count(this.#cursors.length);
+    const shown = { page, n: orders.length, orders: count(orders.length) };
+    const text = this.#page === null ? '' : t('orders.where', shown);
     setText(where, text);
     if (aloud && text !== '') announce(text);
     previous.disabled = this.#cursors.length < 2;

@@ -2,12 +2,22 @@
 
 import { h, setText } from '../base/dom.js';
 import { count, timeOfDay } from '../base/format.js';
-import { hasText, t } from '../base/i18n.js';
+import { t } from '../base/i18n.js';
 import { button, whileBusy } from './form.js';
 import { durationText, outcomeTone, problemText } from './words.js';
 
 /** A settler looks every ten seconds; after six times that, nobody seems to look. */
 const STALE_AFTER_MS = 60_000;
+
+/** What each finding is called here, by the sentence the settler has for it. */
+const FINDINGS = {
+  'units are neither in stock nor in an order': 'finding.lost',
+  'the total was changed by no adjustment': 'finding.unexplained',
+  'the stock is negative': 'finding.negative',
+  'buyers hold more than the limit': 'finding.overLimit',
+  'Redis can reserve units that are not there': 'finding.notThere',
+  'units are reserved and nobody will settle them': 'finding.unsettled',
+};
 
 /** What a report comes to: `good`, `bad`, or `stale` when it is too old to say. Pure. */
 export function judgeReport(report, nowMs) {
@@ -87,7 +97,6 @@ export class ReconcileView {
     }
     if (!this.#report) return;
     const { queue, dead_letters: dead, products } = this.#report;
-    const figure = (key, value) => h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value === null ? t('books.away') : count(value) }));
     broker.replaceChildren(figure('books.queue', queue), figure('books.dead', dead));
     books.replaceChildren(...products.map((product) => this.#product(product)));
     this.refresh();
@@ -97,20 +106,26 @@ export class ReconcileView {
     const { product_id: id, total, stock, holding, available, open, outbox, quiet, findings } = books;
     const name = this.#desk.catalogue.get(id)?.name ?? '';
     const tone = findings.length === 0 ? 'good' : 'bad';
-    const unit = (key, value) => h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value === null ? t('books.away') : count(value) }));
     return h('li', { data: { product: id } },
-      h('div', { class: 'books-head' }, h('h3', { text: `${name} ` }, h('small', { text: t('sale.number', { number: id }) })),
+      h('div', { class: 'books-head' },
+        h('h3', { text: `${name} ` }, h('small', { text: t('sale.number', { number: id }) })),
         h('span', { class: 'badge', data: { tone }, text: t(tone === 'good' ? 'books.adds' : 'books.differs') }),
         h('span', { class: 'badge', text: t(quiet ? 'books.quiet' : 'books.moving') })),
-      h('p', { class: 'equation', text: t('books.equation', { total: count(total), stock: count(stock), holding: count(holding) }) }),
-      h('dl', { class: 'facts' }, unit('books.available', available), unit('books.open', open), unit('books.outbox', outbox)),
+      h('p', { class: 'equation', text: t('books.equation', {
+        total: count(total), stock: count(stock), holding: count(holding),
+      }) }),
+      h('dl', { class: 'facts' },
+        figure('books.available', available), figure('books.open', open), figure('books.outbox', outbox)),
       findings.length === 0 ? null : h('ul', { class: 'findings' }, ...findings.map(finding)));
   }
 }
 
+function figure(key, value) {
+  return h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value === null ? t('books.away') : count(value) }));
+}
+
 function finding({ invariant, amount, detail }) {
-  const key = `finding.${invariant}`;
-  const text = hasText(key) ? t(key, { n: amount, amount: count(amount) }) : `${detail}: ${count(amount)}`;
-  return h('li', { class: 'notice', data: { tone: 'bad' } }, h('b', { text: `${invariant} ` }), text,
-    h('small', { lang: 'en', text: detail }));
+  const key = FINDINGS[detail];
+  const text = key ? t(key, { n: Math.abs(amount), amount: count(amount) }) : `${detail}: ${count(amount)}`;
+  return h('li', { class: 'notice', data: { tone: 'bad' } }, h('b', { text: `${invariant} · ` }), text);
 }

@@ -1,13 +1,20 @@
 // Creating a sale, and changing what may be changed of one.
 
 import { h } from '../base/dom.js';
-import { count, exactTime, money } from '../base/format.js';
+import { exactTime, money } from '../base/format.js';
 import { t } from '../base/i18n.js';
-import { button, Field, FormDialog, textInput } from './form.js';
+import { Field, FormDialog, textInput } from './form.js';
 import { changesOf, isSame, readSale } from './sale-values.js';
-import { currencyDigits, durationText, outcomeTone, parsePrice, parseWhole, priceText, problemText, toInput, zoneName } from './words.js';
+import {
+  currencyDigits, durationText, outcomeTone, parsePrice, parseWhole, priceText, problemText, toInput, zoneName,
+} from './words.js';
 
 const NAME_MAX = 200;
+const LABELS = {
+  name: 'field.name', price_minor: 'field.price', limit: 'field.limit', hold_seconds: 'field.hold',
+  opens_at: 'field.opens', closes_at: 'field.closes', product_id: 'field.number', currency: 'field.currency',
+  stock: 'field.stock',
+};
 const CURRENCIES = ['THB', 'USD', 'EUR', 'JPY', 'SGD', 'GBP'];
 
 /** Opens the dialog for a new sale, under the number that is free as far as is known. */
@@ -72,18 +79,19 @@ class SaleForm {
     price.say(minor === null ? '' : money(minor, currency));
     const seconds = parseWhole(hold.value, 0, Number.MAX_SAFE_INTEGER);
     hold.say(seconds ? t('form.held', { time: durationText(seconds) }) : t('form.notHeld'));
-    const shown = (value, absent) => (value === '' ? absent : exactTime(new Date(value).getTime()));
-    opens.say(shown(opens.value, t('window.opensAtOnce')));
-    closes.say(shown(closes.value, t('window.closesNever')));
+    showTime(opens, t('window.opensAtOnce'));
+    showTime(closes, t('window.closesNever'));
   }
 
   async #create() {
     const sale = this.#read();
     if (!sale) return;
     const outcome = await this.#desk.api.post('/products', sale);
-    if (outcome.kind === 'done') this.#done(outcome.body, t('create.done', { number: sale.product_id }));
+    if (outcome.kind === 'done') {
+      this.#done(outcome.body, () => t('create.done', { number: sale.product_id }));
+    }
     else if (outcome.problem.code === 'PRODUCT_EXISTS' && await this.#isOurs(sale)) {
-      this.#done({ ...await this.#desk.find(sale.product_id), state: 'open', applied: true }, t('create.before'));
+      this.#done({ ...await this.#desk.find(sale.product_id), state: 'open', applied: true }, () => t('create.before'));
     } else this.#failed(outcome, 'product_id');
   }
 
@@ -103,12 +111,17 @@ class SaleForm {
     }
     const outcome = await this.#desk.api.patch(`/products/${this.#sale.product_id}`, changes);
     if (outcome.kind !== 'done') this.#failed(outcome, null);
-    else this.#done(outcome.body, t('change.done', { fields: Object.keys(changes).map((name) => this.#fields[name].label).join(', ') }));
+    else {
+      const labels = () => Object.keys(changes).map((name) => t(LABELS[name])).join(', ');
+      this.#done(outcome.body, () => t('change.done', { fields: labels() }));
+    }
   }
 
-  #done(sale, text) {
+  #done(sale, words) {
     this.#dialog.close();
-    this.#desk.answered(sale, text, () => this.#desk.api.patch(`/products/${sale.product_id}`, { name: sale.name }));
+    // The name it has: nothing changes, and the answer says whether Redis has the rest.
+    const ask = () => this.#desk.api.patch(`/products/${sale.product_id}`, { name: sale.name });
+    this.#desk.answered(sale, words, ask);
   }
 
   #failed(outcome, taken) {
@@ -122,38 +135,49 @@ class SaleForm {
 }
 
 function makeFields(sale, number) {
-  const field = (name, label, attributes, hint = null) => new Field({ name, label: t(label), input: textInput(attributes), hint });
-  const digits = sale ? currencyDigits(sale.currency) : 0;
+  const field = (name, attributes, hint = null) => (
+    new Field({ name, label: t(LABELS[name]), input: textInput(attributes), hint }));
+  const price = sale && priceText(sale.price_minor, currencyDigits(sale.currency));
   const fields = {
-    name: field('name', 'field.name', { maxlength: NAME_MAX, value: sale?.name }),
-    price_minor: field('price_minor', 'field.price', { inputmode: 'decimal', value: sale && priceText(sale.price_minor, digits) }, ''),
-    limit: field('limit', 'field.limit', { inputmode: 'numeric', value: sale?.limit ?? 1 }, t('field.limitHint')),
-    hold_seconds: field('hold_seconds', 'field.hold', { inputmode: 'numeric', value: sale?.hold_seconds ?? 0 }, ''),
-    opens_at: timeField('opens_at', t('field.opens'), sale?.opens_at ?? null, t('form.opensAtOnce')),
-    closes_at: timeField('closes_at', t('field.closes'), sale?.closes_at ?? null, t('form.closesNever')),
+    name: field('name', { maxlength: NAME_MAX, value: sale?.name }),
+    price_minor: field('price_minor', { inputmode: 'decimal', value: price }, ''),
+    limit: field('limit', { inputmode: 'numeric', value: sale?.limit ?? 1 }),
+    hold_seconds: field('hold_seconds', { inputmode: 'numeric', value: sale?.hold_seconds ?? 0 }, ''),
+    opens_at: timeField('opens_at', sale?.opens_at ?? null, t('form.opensAtOnce')),
+    closes_at: timeField('closes_at', sale?.closes_at ?? null, t('form.closesNever')),
   };
   if (sale) return fields;
   return {
     ...fields,
-    product_id: field('product_id', 'field.number', { inputmode: 'numeric', value: number }, t('field.numberHint')),
-    currency: field('currency', 'field.currency', { maxlength: 3, value: 'THB', list: 'currencies', autocapitalize: 'characters' }),
-    stock: field('stock', 'field.stock', { inputmode: 'numeric' }),
+    product_id: field('product_id', { inputmode: 'numeric', value: number }, t('field.numberHint')),
+    currency: field('currency', {
+      maxlength: 3, value: 'THB', list: 'currencies', autocapitalize: 'characters',
+    }),
+    stock: field('stock', { inputmode: 'numeric' }),
   };
 }
 
 /** A time in the browser's zone, with a way back to none. */
-function timeField(name, label, time, without) {
-  const input = h('input', { class: 'input', type: 'datetime-local', step: 1, autocomplete: 'off', value: toInput(time) });
-  const clear = button(without, null, {
-    kind: 'link',
-    click: () => {
-      input.value = '';
-      input.dispatchEvent(new Event('input'));
-      input.focus();
-    },
+function timeField(name, time, without) {
+  const input = h('input', {
+    class: 'input', type: 'datetime-local', step: 1, autocomplete: 'off', value: toInput(time),
   });
-  clear.className = 'link';
-  return new Field({ name, label, input, beside: clear, hint: '' });
+  const clear = () => {
+    input.value = '';
+    input.dispatchEvent(new Event('input'));
+    input.focus();
+  };
+  const beside = h('button', { class: 'link', type: 'button', text: without, on: { click: clear } });
+  return new Field({ name, label: t(LABELS[name]), input, beside, hint: '' });
+}
+
+/** Says a time in full, as it will be sent; `absent` is what none means. */
+function showTime(field, absent) {
+  const { input } = field;
+  const isEmpty = input.value === '';
+  field.say(isEmpty ? absent : exactTime(new Date(input.value).getTime()));
+  // Half typed, it has no value yet.
+  input.nextElementSibling.hidden = isEmpty && !input.validity.badInput;
 }
 
 function arrange(fields, sale) {
@@ -163,7 +187,10 @@ function arrange(fields, sale) {
     pair(fields.opens_at, fields.closes_at),
     h('p', { class: 'zone', text: t('form.zone', { zone: zoneName() }) }));
   const rules = pair(fields.limit, fields.hold_seconds);
-  if (sale) return [h('p', { class: 'lead', text: t('change.lead', { stock: count(sale.stock), currency: sale.currency }) }), pair(fields.name, fields.price_minor), rules, window];
+  if (sale) {
+    const lead = h('p', { class: 'lead', text: t('change.lead', { currency: sale.currency }) });
+    return [lead, pair(fields.name, fields.price_minor), rules, window];
+  }
   const currencies = h('datalist', { id: 'currencies' }, ...CURRENCIES.map((value) => h('option', { value })));
   return [
     h('div', { class: 'pair wide-first' }, fields.name.element, fields.product_id.element),

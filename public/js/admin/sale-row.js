@@ -36,38 +36,44 @@ export class SaleRow {
 
   #makeButtons(onOrders) {
     const { name } = this.#sale;
-    const made = (key, click, kind = 'quiet small') => button(t(key), name, { kind, click, data: { action: key.split('.')[0] } });
+    const made = (action, key, click, kind = 'quiet small') => (
+      button(t(key), name, { kind, click, data: { action } }));
     return {
-      pause: made('pause.do', () => this.#change('pause')),
-      resume: made('resume.do', () => this.#change('resume'), 'small'),
-      change: made('change.open', () => openChange(this.#desk, this.#sale)),
-      adjust: made('adjust.open', () => openAdjust(this.#desk, this.#sale)),
-      orders: made('orders.open', () => onOrders(this.#id)),
-      reset: made('reset.open', () => openConfirm(this.#desk, this.#sale, 'reset'), 'quiet small'),
-      close: made('close.open', () => openConfirm(this.#desk, this.#sale, 'close'), 'quiet small warning'),
-      again: made('applied.again', () => this.#again()),
-      pending: made('adjust.ask', () => openAdjust(this.#desk, this.#sale), 'small'),
+      pause: made('pause', 'pause.do', () => this.#change('pause')),
+      resume: made('resume', 'resume.do', () => this.#change('resume'), 'small'),
+      change: made('change', 'change.open', () => openChange(this.#desk, this.#sale)),
+      adjust: made('adjust', 'adjust.open', () => openAdjust(this.#desk, this.#sale)),
+      orders: made('orders', 'orders.open', () => onOrders(this.#id)),
+      reset: made('reset', 'reset.open', () => openConfirm(this.#desk, this.#sale, 'reset')),
+      close: made('close', 'close.open', () => openConfirm(this.#desk, this.#sale, 'close'), 'quiet small warning'),
+      again: made('again', 'applied.again', () => this.#again()),
+      pending: made('pending', 'adjust.ask', () => openAdjust(this.#desk, this.#sale), 'small'),
     };
   }
 
   #arrange() {
-    const { state, name, number, price, left, meter, sold, way, opens, closes, limit, hold, notice, waiting, pending } = this.#parts;
+    const { state, soon, name, number, price, left, meter, sold, way, notice, waiting, pending } = this.#parts;
+    const { opens, closes, limit, hold } = this.#parts;
     const { pause, resume, change, adjust, orders, reset, close, again, pending: askPending } = this.#buttons;
     const figure = (key, dd) => h('div', {}, h('dt', { text: t(key) }), dd);
     return h('li', { class: 'card sale', data: { product: this.#id } },
-      h('div', { class: 'sale-name' }, h('h2', {}, name), state, h('p', { class: 'sale-what' }, number, price)),
-      h('div', { class: 'sale-stock' }, left, h('div', { class: 'meter', 'aria-hidden': 'true' }, meter), h('p', { class: 'sale-flow' }, sold, way)),
-      h('dl', { class: 'facts' }, figure('field.opens', opens), figure('field.closes', closes), figure('fact.limit', limit), figure('fact.hold', hold)),
+      h('div', { class: 'sale-name' }, h('h2', {}, name), state, soon, h('p', { class: 'sale-what' }, number, price)),
+      h('div', { class: 'sale-stock' },
+        left, h('div', { class: 'meter', 'aria-hidden': 'true' }, meter), h('p', { class: 'sale-flow' }, sold, way)),
+      h('dl', { class: 'facts' },
+        figure('field.opens', opens), figure('field.closes', closes),
+        figure('field.limit', limit), figure('fact.hold', hold)),
       h('div', { class: 'notice', data: { tone: 'warn' }, hidden: true }, waiting, again),
       h('div', { class: 'notice', data: { tone: 'warn' }, hidden: true }, pending, askPending),
       notice,
-      h('div', { class: 'sale-actions' }, pause, resume, change, adjust, orders, h('span', { class: 'apart' }, reset, close)));
+      h('div', { class: 'sale-actions' },
+        pause, resume, change, adjust, orders, h('span', { class: 'apart' }, reset, close)));
   }
 
   async #change(what) {
     await whileBusy(this.element, async () => {
       const outcome = await this.#desk.change(this.#sale, what);
-      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), changeText(what, outcome));
+      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText(what, outcome));
     });
     // The button that was pressed may be gone: its opposite stands in its place.
     const opposite = this.#buttons[what === 'pause' ? 'resume' : 'pause'];
@@ -77,7 +83,7 @@ export class SaleRow {
   #again() {
     return whileBusy(this.element, async () => {
       const outcome = await this.#desk.askAgain(this.#sale);
-      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), changeText('change', outcome));
+      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText('change', outcome));
     });
   }
 
@@ -93,18 +99,20 @@ export class SaleRow {
   }
 
   #showWhat(sale, state, nowMs) {
-    const { name, number, price, state: badge, opens, closes, limit, hold } = this.#parts;
+    const { name, number, price, state: badge, soon } = this.#parts;
+    const { opens, closes, limit, hold } = this.#parts;
     setText(name, sale.name);
     setText(number, t('sale.number', { number: sale.product_id }));
     setText(price, money(sale.price_minor, sale.currency));
     badge.dataset.tone = TONE[state] ?? '';
-    setText(badge, t(state === 'closed' && isOverForGood(sale, nowMs) ? 'sale.closedForGood' : `state.${state}`));
-    const left = sale.opens_at && state === 'scheduled' ? Date.parse(sale.opens_at) - nowMs : null;
-    const soon = left === null ? '' : ` · ${t('sale.in', { time: clockLeft(left) })}`;
-    setText(opens, windowText(sale.opens_at, t('window.opensAtOnce')) + soon);
+    setText(badge, isOverForGood(sale, nowMs) ? t('shown.over') : t(`shown.${state}`));
+    const isScheduled = sale.opens_at && state === 'scheduled';
+    sayIn(soon, isScheduled ? t('sale.in', { time: clockLeft(Date.parse(sale.opens_at) - nowMs) }) : '');
+    setText(opens, windowText(sale.opens_at, t('window.opensAtOnce')));
     setText(closes, windowText(sale.closes_at, t('window.closesNever')));
     setText(limit, count(sale.limit));
-    setText(hold, sale.hold_seconds > 0 ? t('sale.held', { time: durationText(sale.hold_seconds) }) : t('sale.notHeld'));
+    const held = sale.hold_seconds > 0;
+    setText(hold, held ? t('sale.held', { time: durationText(sale.hold_seconds) }) : t('sale.notHeld'));
   }
 
   #showStock({ stock, total, available, epoch }) {
@@ -112,8 +120,8 @@ export class SaleRow {
     left.firstChild.textContent = count(stock);
     setText(left.lastChild, t('sale.leftOf', { total: count(total) }));
     meter.style.transform = `scaleX(${total > 0 ? stock / total : 0})`;
-    setText(sold, t('sale.sold', { n: total - stock, units: count(total - stock) }));
-    setText(way, epoch > 0 ? t('sale.way', { n: stock - available, units: count(Math.max(0, stock - available)) }) : t('sale.notLoaded'));
+    setText(sold, t('sale.sold', { units: count(total - stock) }));
+    setText(way, epoch > 0 ? t('sale.way', { units: count(Math.max(0, stock - available)) }) : t('sale.notLoaded'));
   }
 
   #showNotices(sale) {
@@ -124,7 +132,7 @@ export class SaleRow {
     pending.parentElement.hidden = open === null;
     if (open) setText(pending, t('adjust.pendingShort', { what: adjustmentText(open) }));
     // What is said above need not be said twice.
-    const text = !said || sale.isWaiting || open ? '' : said.text;
+    const text = !said || sale.isWaiting || open ? '' : said.words();
     sayIn(notice, text);
     notice.dataset.tone = said?.tone ?? '';
   }
@@ -144,6 +152,7 @@ function makeParts() {
   const fill = h('i');
   return {
     name: h('span'), number: h('span'), price: h('span'), state: h('span', { class: 'badge' }),
+    soon: h('span', { class: 'sale-soon' }),
     left: h('p', { class: 'sale-left' }, h('b'), h('span')),
     meter: fill, sold: h('span'), way: h('span'),
     opens: h('dd'), closes: h('dd'), limit: h('dd'), hold: h('dd'),

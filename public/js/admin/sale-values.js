@@ -29,7 +29,9 @@ export function readSale(texts, { currency, halfTyped }) {
   if (currency === undefined) sale.currency = known;
   if (digits === null) wrong.currency = t('wrong.currency');
   sale.price_minor = parsePrice(texts.price_minor, digits ?? 2);
-  if (sale.price_minor === null) wrong.price_minor = digits === 0 ? t('wrong.priceWhole') : t('wrong.price', { digits: digits ?? 2 });
+  if (sale.price_minor === null) {
+    wrong.price_minor = digits === 0 ? t('wrong.priceWhole') : t('wrong.price', { digits: digits ?? 2 });
+  }
   for (const [name, [min, max]] of Object.entries(WHOLE)) {
     if (texts[name] === undefined) continue;
     sale[name] = parseWhole(texts[name], min, max);
@@ -52,6 +54,7 @@ export function changesOf(sale, textsBefore, textsNow) {
 /** Whether a sale that is listed is the one that was to be created. */
 export function isSame(wanted, listed) {
   const same = ['name', 'price_minor', 'currency', 'limit', 'hold_seconds'];
+  const ms = (time) => (time === null ? null : Date.parse(time));
   return same.every((name) => wanted[name] === listed[name]) && wanted.stock === listed.total
-    && TIMES.every((name) => (wanted[name] && Date.parse(wanted[name])) === (listed[name] && Date.parse(listed[name])));
+    && TIMES.every((name) => ms(wanted[name]) === ms(listed[name]));
 }

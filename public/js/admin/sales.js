@@ -11,6 +11,7 @@ import { SaleRow } from './sale-row.js';
 /** With more sales than that, one looks for one. */
 const SEARCH_FROM = 6;
 
+const FIGURES = ['onSale', 'soon', 'left', 'sold'];
 const RUNNING = ['open', 'opening', 'sold_out', 'paused', 'scheduled'];
 
 export class SalesView {
@@ -35,22 +36,23 @@ export class SalesView {
     this.#rows.clear();
     this.#list = h('ol', { class: 'sales' });
     this.#none = h('p', { class: 'none card', hidden: true });
-    this.#figures = Object.fromEntries(['onSale', 'soon', 'left', 'sold'].map((name) => [name, h('dd', { text: '–' })]));
+    this.#figures = Object.fromEntries(FIGURES.map((name) => [name, h('dd', { text: '–' })]));
+    const figures = FIGURES.map((name) => h('div', {}, h('dt', { text: t(`figure.${name}`) }), this.#figures[name]));
     const create = h('button', {
-      class: 'button', type: 'button', id: 'create', text: t('create.open'), on: { click: () => openCreate(this.#desk) },
+      class: 'button', type: 'button', id: 'create', text: t('create.open'),
+      on: { click: () => openCreate(this.#desk) },
     });
     this.#search = this.#buildSearch();
     const element = h('div', { class: 'view' },
-      h('div', { class: 'view-head' },
-        h('dl', { class: 'figures' }, ...Object.entries(this.#figures).map(([name, dd]) => h('div', {}, h('dt', { text: t(`figure.${name}`) }), dd))),
-        create),
+      h('div', { class: 'view-head' }, h('dl', { class: 'figures' }, ...figures), create),
       this.#search, this.#list, this.#none, this.#desk.news.build());
     this.refresh();
     return element;
   }
 
   #buildSearch() {
-    const text = new Field({ name: 'search', label: t('sales.search'), input: textInput({ type: 'search', value: this.#text }) });
+    const input = textInput({ type: 'search', value: this.#text });
+    const text = new Field({ name: 'search', label: t('sales.search'), input });
     const states = [['all', t('sales.all')], ['running', t('sales.running')], ['closed', t('sales.ended')]];
     const shown = new Field({ name: 'shown', label: t('sales.shown'), input: choice(states, this.#shown) });
     text.input.addEventListener('input', () => { this.#text = text.value; this.refresh(); });
@@ -71,7 +73,10 @@ export class SalesView {
     const sales = this.#desk.catalogue.all();
     this.#search.hidden = sales.length < SEARCH_FROM;
     const states = sales.map((sale) => stateAt(sale, nowMs));
-    sales.forEach((sale, place) => this.#row(sale, place).show(sale, states[place], nowMs, this.#fits(sale, states[place])));
+    sales.forEach((sale, place) => {
+      const state = states[place];
+      this.#row(sale, place).show(sale, state, nowMs, this.#fits(sale, state));
+    });
     for (const [id, row] of this.#rows) {
       if (this.#desk.catalogue.get(id)) continue;
       row.element.remove();

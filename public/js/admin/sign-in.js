@@ -20,7 +20,6 @@ export function judgeTry({ kind, status, problem }) {
 
 export class SignIn {
   #onToken;
-  #reason = null;
   #field;
   #notice;
 
@@ -31,7 +30,6 @@ export class SignIn {
 
   /** Makes the view; `reason` is why the session before ended, null at first. */
   build(reason) {
-    this.#reason = reason;
     const input = textInput({ type: 'password', autocapitalize: 'none', required: true });
     this.#field = new Field({ name: 'token', label: t('signin.token'), input, hint: t('signin.hint') });
     const show = button(t('signin.show'), null, {
@@ -42,13 +40,15 @@ export class SignIn {
       },
     });
     this.#notice = h('p', { class: 'notice', role: 'alert', hidden: true });
-    const form = h('form', { class: 'signin-form', novalidate: true, autocomplete: 'off' }, this.#field.element, this.#notice,
-      h('div', { class: 'signin-actions' }, h('button', { class: 'button', type: 'submit', id: 'sign-in', text: t('signin.do') }), show));
+    const submit = h('button', { class: 'button', type: 'submit', id: 'sign-in', text: t('signin.do') });
+    const form = h('form', { class: 'signin-form', novalidate: true, autocomplete: 'off' },
+      this.#field.element, this.#notice, h('div', { class: 'signin-actions' }, submit, show));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       whileBusy(form, () => this.#try());
     });
-    if (this.#reason) this.#say(this.#reason === 'left' ? 'good' : 'warn', t(`signed-out.${this.#reason}`, { minutes: IDLE_MAX_MINUTES }));
+    const tone = reason === 'left' ? 'good' : 'warn';
+    if (reason) this.#say(tone, t(`signed-out.${reason}`, { minutes: IDLE_MAX_MINUTES }));
     return h('section', { class: 'card signin', 'aria-labelledby': 'signin-title' },
       h('h1', { id: 'signin-title', text: t('signin.title') }),
       h('p', { class: 'lead', text: t('signin.lead') }), form,

@@ -16,7 +16,8 @@ export const outcomeTone = ({ kind }) => ({ done: 'good', refused: 'bad' })[kind
 /** Digits after the point of a currency; null of what is none. */
 export function currencyDigits(currency) {
   if (!/^[A-Z]{3}$/.test(currency)) return null;
-  return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits;
+  const format = new Intl.NumberFormat('en', { style: 'currency', currency });
+  return format.resolvedOptions().maximumFractionDigits;
 }
 
 const WHOLE = /^(\d+|\d{1,3}(,\d{3})+)$/;
@@ -60,8 +61,13 @@ export function toInput(time) {
 /** What a `datetime-local` input says, as RFC 3339; null when it is empty. */
 export const fromInput = (value) => (value === '' ? null : new Date(value).toISOString());
 
-/** The zone times are typed in. */
-export const zoneName = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** The zone times are typed in, with what it is ahead of UTC now. */
+export function zoneName() {
+  const format = new Intl.DateTimeFormat('en', { timeZoneName: 'shortOffset' });
+  const offset = format.formatToParts().find(({ type }) => type === 'timeZoneName').value;
+  const { timeZone } = format.resolvedOptions();
+  return timeZone === 'UTC' ? timeZone : `${timeZone} (${offset})`;
+}
 
 /** A time of a window: exact, or what its absence means. */
 export const windowText = (time, absent) => (time === null ? absent : exactTime(Date.parse(time)));

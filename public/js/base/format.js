@@ -46,10 +46,9 @@ export function dayAndTime(ms) {
 export function exactTime(ms) {
   // Thai counts years from another beginning, and says so.
   const era = currentLanguage() === 'th' ? 'short' : undefined;
-  return formatter(Intl.DateTimeFormat, {
-    weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', era,
-    hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short',
-  }).format(ms);
+  const day = { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', era };
+  const time = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short' };
+  return [day, time].map((options) => formatter(Intl.DateTimeFormat, options).format(ms)).join(' ');
 }
 
 /** A time left as a clock shows it: `9:05`, `1:00:00`, and days as hours up to two of them. */
