@@ -9,7 +9,7 @@ import { isNewer } from '../base/sales.js';
 /** Edges read what is on sale once a second; a busy one takes a little longer. */
 const LIST_LAG_MS = 3_000;
 
-const LIVE = ['stock', 'available', 'state', 'opens_at', 'closes_at', 'epoch', 'rev'];
+const LIVE = ['stock', 'available', 'state', 'opens_at', 'closes_at', 'epoch', 'rev', 'server_time'];
 
 /** The state people see of a sale as it is stored, the rule of every program here. */
 export function stateOf({ state, opens_at: opensAt, closes_at: closesAt }, available, nowMs) {

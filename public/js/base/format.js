@@ -47,8 +47,9 @@ export function exactTime(ms) {
   // Thai counts years from another beginning, and says so.
   const era = currentLanguage() === 'th' ? 'short' : undefined;
   const day = { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', era };
-  const time = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short' };
-  return [day, time].map((options) => formatter(Intl.DateTimeFormat, options).format(ms)).join(' ');
+  const zone = formatter(Intl.DateTimeFormat, { timeZoneName: 'short' }).formatToParts(ms)
+    .find(({ type }) => type === 'timeZoneName').value;
+  return `${formatter(Intl.DateTimeFormat, day).format(ms)} ${timeOfDay(ms)} ${zone}`;
 }
 
 /** A time left as a clock shows it: `9:05`, `1:00:00`, and days as hours up to two of them. */

@@ -2,9 +2,14 @@
 
 const RATE_WINDOW_MS = 3_000;
 
-/** Whether frame `b` is newer than `a`: by epoch, then by revision. */
+/**
+ * Whether frame `b` is newer than `a`: by epoch, then by revision, then by the time it was written,
+ * as a window that opens or closes changes the state alone.
+ */
 export function isNewer(a, b) {
-  return b.epoch > a.epoch || (b.epoch === a.epoch && b.rev > a.rev);
+  if (b.epoch !== a.epoch) return b.epoch > a.epoch;
+  if (b.rev !== a.rev) return b.rev > a.rev;
+  return Date.parse(b.server_time) > Date.parse(a.server_time);
 }
 
 /** Keeps products up to date from snapshot and stock messages, in whatever order they come. */
