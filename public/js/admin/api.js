@@ -27,6 +27,10 @@ export class Api {
     this.#session = session;
   }
 
+  get isSignedIn() {
+    return this.#session.isOpen;
+  }
+
   read(path) {
     return this.#ask('GET', path);
   }

@@ -24,11 +24,13 @@ export function isOverForGood({ state, stored, closes_at: closesAt }, nowMs) {
   return state === 'closed' && (stored === 'closed' || !closesAt || nowMs < Date.parse(closesAt));
 }
 
-/** Whether what buyers see shows that Redis has what an operator was told is stored. */
-function isSeen(sale, stored) {
-  if (sale.epoch === 0) return false;
-  if (stored !== 'open') return sale.state === stored;
-  return sale.state !== 'paused';
+/**
+ * Whether what buyers see shows that Redis has what an operator was told is stored: a new life of the
+ * sale is loaded from there, and a state is seen as such. Nothing else of a change is on the feed.
+ */
+function isSeen({ waiting, epoch, state, stored }) {
+  if (epoch > waiting.epoch) return true;
+  return waiting.isOfState && (stored === 'open' ? state !== 'paused' : state === stored);
 }
 
 const only = (source, names) => Object.fromEntries(names.map((name) => [name, source[name]]));
@@ -71,11 +73,15 @@ export class Catalogue {
     return true;
   }
 
-  /** Takes a sale as a change answered it; what buyers see follows with the feed. */
-  answer(stored, nowMs) {
+  /**
+   * Takes a sale as a change answered it, one of its state or of something else; what buyers see
+   * follows with the feed.
+   */
+  answer(stored, isOfState, nowMs) {
     const { state, applied, sale_version: _version, ...settings } = stored;
     const known = this.#sales.get(stored.product_id) ?? { available: 0, epoch: 0, rev: 0 };
-    Object.assign(known, settings, { stored: state, isWaiting: !applied });
+    const waiting = applied ? null : { epoch: known.epoch, isOfState };
+    Object.assign(known, settings, { stored: state, waiting });
     // A sale that was just created has nothing in Redis: all of it is free.
     known.state = stateOf(stored, known.epoch === 0 ? stored.stock : known.available, nowMs);
     this.#keep(known, nowMs);
@@ -102,7 +108,7 @@ export class Catalogue {
     Object.assign(known, only(newer, LIVE));
     if (newer.total !== undefined) known.total = newer.total;
     if (known.state !== 'closed' && known.stored === 'closed') delete known.stored;
-    if (known.isWaiting === true && isSeen(known, known.stored)) known.isWaiting = false;
+    if (known.waiting && isSeen(known)) known.waiting = null;
   }
 
   #keep(sale, nowMs) {

@@ -7,6 +7,9 @@ import { t } from '../base/i18n.js';
 import { Catalogue } from './catalogue.js';
 import { News } from './news.js';
 
+/** A sale that is hot sends twenty frames a second. */
+const LOAD_SOON_MS = 500;
+
 export class Desk {
   catalogue = new Catalogue();
   news = new News();
@@ -19,6 +22,7 @@ export class Desk {
   #onChange;
   /** How to ask again for a change Redis did not have yet, by product. */
   #again = new Map();
+  #timer = null;
 
   /** `onChange()` whenever something shown may have changed. */
   constructor({ api, clock, onChange }) {
@@ -34,7 +38,7 @@ export class Desk {
 
   /** Takes a message of the feed. */
   hear(message) {
-    if (this.catalogue.isUnknown(message)) this.load();
+    if (this.catalogue.isUnknown(message)) this.#loadSoon();
     else if (this.catalogue.hear(message, Date.now())) this.#onChange();
   }
 
@@ -44,6 +48,14 @@ export class Desk {
     if (products === null) return;
     this.catalogue.list(products.products, Date.now());
     this.#onChange();
+  }
+
+  /** Edges list a new sale within a second; until then its frames say nothing of its name. */
+  #loadSoon() {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.load();
+    }, LOAD_SOON_MS);
   }
 
   /** One product as it is listed; null when it is not, or nobody answers. */
@@ -56,14 +68,14 @@ export class Desk {
     const ask = () => this.api.post(`/products/${sale.product_id}/${what}`);
     const outcome = await ask();
     if (outcome.problem?.code === 'RESET_NOT_ALLOWED') this.notResettable.add(sale.product_id);
-    if (outcome.kind === 'done') this.answered(outcome.body, () => t(`${what}.done`), ask);
+    if (outcome.kind === 'done') this.answered(outcome.body, () => t(`${what}.done`), ask, true);
     this.#onChange();
     return outcome;
   }
 
-  /** Takes the sale a change answered; `ask` makes the same change again. */
-  answered(stored, words, ask) {
-    this.catalogue.answer(stored, Date.now());
+  /** Takes the sale a change answered, perhaps one of its state; `ask` makes the same change again. */
+  answered(stored, words, ask, isOfState = false) {
+    this.catalogue.answer(stored, isOfState, Date.now());
     if (stored.applied) this.#again.delete(stored.product_id);
     else this.#again.set(stored.product_id, ask);
     if (stored.applied) this.say(stored, 'good', words);
@@ -85,6 +97,8 @@ export class Desk {
 
   /** Says what became of something, at the sale and in the news; `words()` in the language there is. */
   say({ product_id: id, name }, tone, words) {
+    // Whoever signs in next did not ask for it.
+    if (!this.api.isSignedIn) return;
     this.notices.set(id, { tone, words });
     this.news.tell(tone, () => `${name}: ${words()}`);
     this.#onChange();

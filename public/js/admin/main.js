@@ -28,9 +28,9 @@ const views = {
   orders: new OrdersView(desk),
   books: new ReconcileView(desk, showVerdict),
 };
-const signIn = new SignIn((token) => {
+const signIn = new SignIn(async (token) => {
   session.begin(token);
-  desk.load();
+  await desk.load();
   views.books.load();
   show();
   byId('place').focus();

@@ -36,6 +36,8 @@ class SaleForm {
   #dialog;
   /** What the fields said then. */
   #before;
+  /** Whether it is not known what became of a try. */
+  #isInDoubt = false;
 
   constructor(desk, sale, number) {
     this.#desk = desk;
@@ -89,16 +91,17 @@ class SaleForm {
     const outcome = await this.#desk.api.post('/products', sale);
     if (outcome.kind === 'done') {
       this.#done(outcome.body, () => t('create.done', { number: sale.product_id }));
+      return;
     }
-    else if (outcome.problem.code === 'PRODUCT_EXISTS' && await this.#isOurs(sale)) {
-      this.#done({ ...await this.#desk.find(sale.product_id), state: 'open', applied: true }, () => t('create.before'));
-    } else this.#failed(outcome, 'product_id');
-  }
-
-  /** Whether the sale of this number is the one asked for: an earlier try got through after all. */
-  async #isOurs(sale) {
-    const listed = await this.#desk.find(sale.product_id);
-    return listed !== null && isSame(sale, listed);
+    // Whoever did not hear what became of a try may find its sale there.
+    const exists = outcome.problem.code === 'PRODUCT_EXISTS';
+    const listed = exists && this.#isInDoubt ? await this.#desk.find(sale.product_id) : null;
+    if (listed && isSame(sale, listed)) {
+      this.#done({ ...listed, state: 'open', applied: true }, () => t('create.before'));
+      return;
+    }
+    this.#isInDoubt ||= outcome.kind === 'unknown';
+    this.#failed(outcome, 'product_id');
   }
 
   async #change() {

@@ -127,12 +127,12 @@ export class SaleRow {
   #showNotices(sale) {
     const { notice, waiting, pending } = this.#parts;
     const said = this.#desk.notices.get(this.#id);
-    waiting.parentElement.hidden = !sale.isWaiting;
+    waiting.parentElement.hidden = !sale.waiting;
     const open = pendingAdjustment(this.#id);
     pending.parentElement.hidden = open === null;
     if (open) setText(pending, t('adjust.pendingShort', { what: adjustmentText(open) }));
     // What is said above need not be said twice.
-    const text = !said || sale.isWaiting || open ? '' : said.words();
+    const text = !said || sale.waiting || open ? '' : said.words();
     sayIn(notice, text);
     notice.dataset.tone = said?.tone ?? '';
   }

@@ -73,8 +73,9 @@ impl<'a> Desk<'a> {
     /// Fills fields of the dialog; what a keyboard types into a time depends on the system.
     async fn fill_dialog(&self, fields: &[(&str, &str)]) {
         for (name, text) in fields {
+            let text = json!(text);
             let set = format!(
-                "(field => {{ field.value = {text:?}; field.dispatchEvent(new Event('input')); }}) \
+                "(field => {{ field.value = {text}; field.dispatchEvent(new Event('input')); }}) \
                  (document.querySelector('dialog [name={name}]'))"
             );
             self.browser.value(&set).await;
