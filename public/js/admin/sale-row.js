@@ -57,7 +57,8 @@ export class SaleRow {
     const { pause, resume, change, adjust, orders, reset, close, again, pending: askPending } = this.#buttons;
     const figure = (key, dd) => h('div', {}, h('dt', { text: t(key) }), dd);
     return h('li', { class: 'card sale', data: { product: this.#id } },
-      h('div', { class: 'sale-name' }, h('h2', {}, name), state, soon, h('p', { class: 'sale-what' }, number, price)),
+      h('div', { class: 'sale-name' },
+        h('h2', {}, name), state, soon, h('p', { class: 'sale-what' }, number, price)),
       h('div', { class: 'sale-stock' },
         left, h('div', { class: 'meter', 'aria-hidden': 'true' }, meter), h('p', { class: 'sale-flow' }, sold, way)),
       h('dl', { class: 'facts' },
@@ -73,7 +74,8 @@ export class SaleRow {
   async #change(what) {
     await whileBusy(this.element, async () => {
       const outcome = await this.#desk.change(this.#sale, what);
-      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText(what, outcome));
+      if (outcome.kind === 'done') return;
+      this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText(what, outcome));
     });
     // The button that was pressed may be gone: its opposite stands in its place.
     const opposite = this.#buttons[what === 'pause' ? 'resume' : 'pause'];
@@ -83,7 +85,8 @@ export class SaleRow {
   #again() {
     return whileBusy(this.element, async () => {
       const outcome = await this.#desk.askAgain(this.#sale);
-      if (outcome.kind !== 'done') this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText('change', outcome));
+      if (outcome.kind === 'done') return;
+      this.#desk.say(this.#sale, outcomeTone(outcome), () => changeText('change', outcome));
     });
   }
 
@@ -102,6 +105,7 @@ export class SaleRow {
     const { name, number, price, state: badge, soon } = this.#parts;
     const { opens, closes, limit, hold } = this.#parts;
     setText(name, sale.name);
+    for (const each of Object.values(this.#buttons)) setText(each.lastElementChild, ` ${sale.name}`);
     setText(number, t('sale.number', { number: sale.product_id }));
     setText(price, money(sale.price_minor, sale.currency));
     badge.dataset.tone = TONE[state] ?? '';
@@ -121,7 +125,8 @@ export class SaleRow {
     setText(left.lastChild, t('sale.leftOf', { total: count(total) }));
     meter.style.transform = `scaleX(${total > 0 ? stock / total : 0})`;
     setText(sold, t('sale.sold', { units: count(total - stock) }));
-    setText(way, epoch > 0 ? t('sale.way', { units: count(Math.max(0, stock - available)) }) : t('sale.notLoaded'));
+    const units = count(Math.max(0, stock - available));
+    setText(way, epoch > 0 ? t('sale.way', { units }) : t('sale.notLoaded'));
   }
 
   #showNotices(sale) {

@@ -15,7 +15,7 @@ async fn an_adjustment_whose_outcome_is_unknown_is_asked_again_under_its_key() {
     let stack = shop(StackOptions { edges: 1, ..StackOptions::default() }, &[]).await;
     let (browser, ledger) = (Browser::start().await, Ledger::open(&stack).await);
     let desk = Desk::signed_in(&browser, &stack).await;
-    // A frozen edge takes the request and does not answer; nobody knows what it will do once thawed.
+    // A frozen edge takes the request and does not answer: what it will do once thawed is unknown.
     stack.kill("edge-1", "STOP").await.unwrap();
     desk.act(1, "adjust").await;
     desk.fill_dialog(&[("way", "more"), ("delta", "7"), ("reason", "a delivery")]).await;

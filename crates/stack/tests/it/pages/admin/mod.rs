@@ -88,7 +88,9 @@ impl<'a> Desk<'a> {
 
     /// Presses a button of a sale.
     async fn act(&self, product: u64, action: &str) {
-        self.browser.click_on(&format!("[data-product=\"{product}\"] [data-action={action}]")).await;
+        self.browser
+            .click_on(&format!("[data-product=\"{product}\"] [data-action={action}]"))
+            .await;
     }
 
     /// Waits until what is said of a sale has this in it.
@@ -98,8 +100,10 @@ impl<'a> Desk<'a> {
 
     async fn no_dialog(&self) {
         let open = "document.querySelector('dialog') === null";
-        wait_until("the dialog is gone", || async { self.browser.value(open).await == json!(true) })
-            .await;
+        wait_until("the dialog is gone", || async {
+            self.browser.value(open).await == json!(true)
+        })
+        .await;
     }
 
     /// What is wrong with a field of the dialog.
@@ -110,10 +114,8 @@ impl<'a> Desk<'a> {
     /// A product as buyers see it, as soon as it is like that.
     async fn listed(&self, product: u64, what: &str, is_right: impl Fn(&Value) -> bool) {
         let path = format!("/api/products/{product}");
-        wait_until(what, || async {
-            is_right(&get(self.stack.http(), &path).await.unwrap().body)
-        })
-        .await;
+        wait_until(what, || async { is_right(&get(self.stack.http(), &path).await.unwrap().body) })
+            .await;
     }
 
     /// What the console complained of, but for answers that were to be refused: a browser reports
@@ -125,9 +127,11 @@ impl<'a> Desk<'a> {
 
     /// Pictures in every colour and size; nothing scrolls sideways.
     async fn looks(&self, name: &str) {
-        for (suffix, scheme, width, height) in
-            [("dark", "dark", 1280, 900), ("mobile", "light", 390, 844), ("light", "light", 1280, 900)]
-        {
+        for (suffix, scheme, width, height) in [
+            ("dark", "dark", 1280, 900),
+            ("mobile", "light", 390, 844),
+            ("light", "light", 1280, 900),
+        ] {
             self.browser.show_as(scheme, width, height).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
             self.browser.screenshot(&format!("admin-{name}-{suffix}")).await;

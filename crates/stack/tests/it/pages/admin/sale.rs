@@ -204,7 +204,8 @@ async fn orders_are_listed_page_by_page_and_the_books_are_seen_to_add_up() {
 
 /// Buyers on the page that is shown.
 async fn buyers(desk: &Desk<'_>) -> Vec<i64> {
-    let column = "[...document.querySelectorAll('[data-column=user]')].map((c) => Number(c.textContent))";
+    let column = "[...document.querySelectorAll('[data-column=user]')]\
+                  .map((cell) => Number(cell.textContent))";
     let shown = desk.browser.value(column).await;
     shown.as_array().unwrap().iter().map(|user| user.as_i64().unwrap()).collect()
 }
@@ -230,7 +231,8 @@ async fn orders_come_in_pages(desk: &Desk<'_>) {
     let order = get(desk.stack.http(), link.as_str().unwrap()).await.unwrap();
     assert_eq!((&order.body["user_id"], &order.body["status"]), (&json!(1), &json!("confirmed")));
     let csv = "const { csvOf } = await import('/js/admin/orders-csv.js'); \
-               return csvOf([{ user_id: '9007199254740993', reason: 'a \"b\"' }]).split('\\r\\n')[1]";
+               const orders = [{ user_id: '9007199254740993', reason: 'a \"b\"' }]; \
+               return csvOf(orders).split('\\r\\n')[1]";
     let row = r#""","","9007199254740993","","","a ""b""","","","","""#;
     assert_eq!(desk.browser.run(csv).await, json!(row));
     desk.browser.choose("[name=status]", "rejected").await;

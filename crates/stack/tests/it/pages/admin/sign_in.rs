@@ -9,9 +9,11 @@ use crate::browser::Browser;
 use crate::wait::wait_until;
 
 /// What is typed, and what is read of it.
-const PRICES: &str = "const { parsePrice, priceText, parseWhole } = await import('/js/admin/words.js'); \
+const PRICES: &str = "\
+    const { parsePrice, priceText, parseWhole } = await import('/js/admin/words.js'); \
     return [['41900', 2], ['41,900.5', 2], ['0.05', 2], ['49980', 0], ['1.234', 3], ['1,5', 2], \
-    ['1.234', 2], ['49980.0', 0], ['-1', 2], ['1.', 2], ['', 2], ['1e3', 2], ['90071992547409.92', 2]] \
+    ['1.234', 2], ['49980.0', 0], ['-1', 2], ['1.', 2], ['', 2], ['1e3', 2], \
+    ['90071992547409.92', 2]] \
     .map(([text, digits]) => parsePrice(text, digits)).concat([priceText(5, 2), priceText(5, 0), \
     parseWhole('1,000', 1, 1000), parseWhole('1001', 1, 1000), parseWhole('10,00', 1, 1000)])";
 
@@ -24,8 +26,8 @@ async fn whoever_is_not_let_in_is_told_why() {
     desk.sign_in(TOKEN).await;
     desk.says(".signin .notice", "This shop has no admin API").await;
     let read = json!([
-        4_190_000, 4_190_050, 5, 49_980, 1234, null, null, null, null, null, null, null, null, "0.05",
-        "5", 1000, null, null
+        4_190_000, 4_190_050, 5, 49_980, 1234, null, null, null, null, null, null, null, null,
+        "0.05", "5", 1000, null, null
     ]);
     assert_eq!(browser.run(PRICES).await, read);
     stack.stop("edge-1").await.unwrap();
