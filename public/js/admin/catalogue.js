@@ -28,9 +28,9 @@ export function isOverForGood({ state, stored, closes_at: closesAt }, nowMs) {
  * Whether what buyers see shows that Redis has what an operator was told is stored: a new life of the
  * sale is loaded from there, and a state is seen as such. Nothing else of a change is on the feed.
  */
-function isSeen({ waiting, epoch, state, stored }) {
+function isSeen({ waiting, epoch, seen, stored }) {
   if (epoch > waiting.epoch) return true;
-  return waiting.isOfState && (stored === 'open' ? state !== 'paused' : state === stored);
+  return waiting.isOfState && seen !== null && (stored === 'open' ? seen !== 'paused' : seen === stored);
 }
 
 const only = (source, names) => Object.fromEntries(names.map((name) => [name, source[name]]));
@@ -81,7 +81,10 @@ export class Catalogue {
     const { state, applied, sale_version: _version, ...settings } = stored;
     const known = this.#sales.get(stored.product_id) ?? { available: 0, epoch: 0, rev: 0 };
     const waiting = applied ? null : { epoch: known.epoch, isOfState };
-    Object.assign(known, settings, { stored: state, waiting });
+    // What was seen of another state says nothing of this one.
+    const seen = known.stored === state ? known.seen ?? null : null;
+    Object.assign(known, settings, { stored: state, waiting, seen });
+    if (waiting && isSeen(known)) known.waiting = null;
     // A sale that was just created has nothing in Redis: all of it is free.
     known.state = stateOf(stored, known.epoch === 0 ? stored.stock : known.available, nowMs);
     this.#keep(known, nowMs);
@@ -105,7 +108,7 @@ export class Catalogue {
   }
 
   #live(known, newer) {
-    Object.assign(known, only(newer, LIVE));
+    Object.assign(known, only(newer, LIVE), { seen: newer.state });
     if (newer.total !== undefined) known.total = newer.total;
     if (known.state !== 'closed' && known.stored === 'closed') delete known.stored;
     if (known.waiting && isSeen(known)) known.waiting = null;

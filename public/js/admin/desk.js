@@ -78,8 +78,7 @@ export class Desk {
     this.catalogue.answer(stored, isOfState, Date.now());
     if (stored.applied) this.#again.delete(stored.product_id);
     else this.#again.set(stored.product_id, ask);
-    if (stored.applied) this.say(stored, 'good', words);
-    else this.say(stored, 'warn', () => `${words()} ${t('applied.not')}`);
+    this.say(stored, 'good', words, stored.applied ? '' : 'applied.not');
   }
 
   /** Asks once more for a change Redis did not have yet. */
@@ -95,12 +94,16 @@ export class Desk {
     this.catalogue.adjusted(adjusted, Date.now());
   }
 
-  /** Says what became of something, at the sale and in the news; `words()` in the language there is. */
-  say({ product_id: id, name }, tone, words) {
+  /**
+   * Says what became of something, at the sale and in the news; `words()` in the language there is.
+   * `but` is the key of what was not done yet, which the sale itself says while it is so.
+   */
+  say({ product_id: id, name }, tone, words, but = '') {
     // Whoever signs in next did not ask for it.
     if (!this.api.isSignedIn) return;
     this.notices.set(id, { tone, words });
-    this.news.tell(tone, () => `${name}: ${words()}`);
+    const news = () => `${name}: ${words()}${but === '' ? '' : ` ${t(but)}`}`;
+    this.news.tell(but === '' ? tone : 'warn', news);
     this.#onChange();
   }
 
