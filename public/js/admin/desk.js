@@ -77,15 +77,16 @@ export class Desk {
   answered(stored, words, ask, isOfState = false) {
     this.catalogue.answer(stored, isOfState, Date.now());
     if (stored.applied) this.#again.delete(stored.product_id);
-    else this.#again.set(stored.product_id, ask);
+    else this.#again.set(stored.product_id, { ask, isOfState });
     this.say(stored, 'good', words, stored.applied ? '' : 'applied.not');
   }
 
   /** Asks once more for a change Redis did not have yet. */
   async askAgain(sale) {
-    const ask = this.#again.get(sale.product_id);
+    const { ask, isOfState } = this.#again.get(sale.product_id);
     const outcome = await ask();
-    if (outcome.kind === 'done') this.answered(outcome.body, () => t('applied.now'), ask);
+    const { kind, body } = outcome;
+    if (kind === 'done') this.answered(body, () => (body.applied ? t('applied.now') : ''), ask, isOfState);
     return outcome;
   }
 
@@ -102,7 +103,7 @@ export class Desk {
     // Whoever signs in next did not ask for it.
     if (!this.api.isSignedIn) return;
     this.notices.set(id, { tone, words });
-    const news = () => `${name}: ${words()}${but === '' ? '' : ` ${t(but)}`}`;
+    const news = () => [`${name}:`, words(), but === '' ? '' : t(but)].filter((text) => text !== '').join(' ');
     this.news.tell(but === '' ? tone : 'warn', news);
     this.#onChange();
   }
