@@ -112,7 +112,6 @@ export class Desk {
   clear() {
     this.news.clear();
     this.notices.clear();
-    this.#again.clear();
   }
 }
 

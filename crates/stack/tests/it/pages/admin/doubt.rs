@@ -83,10 +83,8 @@ async fn a_change_redis_does_not_have_is_said(desk: &Desk<'_>) {
     desk.looks("waiting").await;
     desk.stack.resume("redis").await.unwrap();
     desk.says("[data-product=\"1\"] .badge", "Paused").await;
-    wait_until("it is no longer said", || async {
-        desk.browser.text_of(waiting).await.is_empty()
-    })
-    .await;
+    wait_until("it is no longer said", || async { desk.browser.text_of(waiting).await.is_empty() })
+        .await;
     desk.act(1, "resume").await;
     desk.told(1, "Resumed.").await;
 }
