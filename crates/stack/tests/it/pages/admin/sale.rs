@@ -9,6 +9,12 @@ use crate::browser::Browser;
 use crate::buyer::{Ledger, buy, get, post_buy};
 use crate::wait::wait_until;
 
+/// Remembers what every change said.
+const RECORD_CHANGES: &str = "window.sent = []; const real = window.fetch; \
+    window.fetch = (url, options) => { \
+    if (options?.method === 'PATCH') window.sent.push(options.body); \
+    return real(url, options); };";
+
 async fn code(desk: &Desk<'_>, user: i64) -> String {
     let body = json!({ "user_id": user, "product_id": 2 }).to_string();
     let answer = post_buy(desk.stack.http(), body).await.unwrap();
@@ -22,6 +28,7 @@ async fn a_sale_is_run_from_its_creation_to_its_end() {
     let browser = Browser::start().await;
     browser.show_as("light", 1280, 900).await;
     browser.live_in("Asia/Bangkok").await;
+    browser.before_every_page(RECORD_CHANGES).await;
     let desk = Desk::signed_in(&browser, &stack).await;
     a_sale_is_created(&desk).await;
     it_is_changed(&desk).await;
@@ -82,10 +89,6 @@ async fn a_sale_is_created(desk: &Desk<'_>) {
 
 /// What is not touched is not sent: the window would lose its milliseconds otherwise.
 async fn it_is_changed(desk: &Desk<'_>) {
-    let sent = "window.sent = []; const real = window.fetch; window.fetch = (url, options) => { \
-                if (options?.method === 'PATCH') window.sent.push(options.body); \
-                return real(url, options); }; true";
-    desk.browser.run(sent).await;
     desk.act(2, "change").await;
     desk.submit().await;
     desk.says("dialog .notice", "Nothing is different").await;
