@@ -16,15 +16,15 @@ export function openAdjust(desk, sale) {
   new Adjust(desk, sale).open();
 }
 
-/** What an adjustment says of itself: `20 units more: found in the back`. */
+/** What an adjustment says of itself: `20 units added (found in the back).` */
 export function adjustmentText({ delta, reason }) {
   const units = Math.abs(delta);
   return t(delta > 0 ? 'adjust.more' : 'adjust.fewer', { n: units, units: count(units), reason });
 }
 
 /**
- * Whether it is known now what became of an adjustment. Whoever is not let in or not reached is told
- * nothing of an earlier try under the same key, `wasOpen`; a refusal of the adjustment itself is.
+ * Whether it is known now what became of an adjustment. Who is not let in or not reached is told
+ * nothing of an earlier try under the same key, `wasOpen`; a refusal of the adjustment itself tells.
  */
 export function isKnown({ kind, status }, wasOpen) {
   if (kind === 'done') return true;
@@ -43,7 +43,10 @@ class Adjust {
   constructor(desk, sale) {
     this.#desk = desk;
     this.#sale = sale;
-    const ways = choice([['more', t('adjust.add')], ['fewer', t('adjust.take')]]);
+    const ways = choice([
+      ['more', t('adjust.add')],
+      ['fewer', t('adjust.take')],
+    ]);
     const units = textInput({ inputmode: 'numeric' });
     const reason = textInput({ maxlength: REASON_MAX });
     this.#way = new Field({ name: 'way', label: t('adjust.way'), input: ways });
@@ -62,7 +65,8 @@ class Adjust {
       submit: t(pending ? 'form.askAgain' : 'adjust.do'),
       act: () => this.#act(),
     });
-    for (const field of [this.#way, this.#units]) field.input.addEventListener('input', () => this.#preview());
+    for (const field of [this.#way, this.#units])
+      field.input.addEventListener('input', () => this.#preview());
     this.#preview();
     if (pending) this.#repeat(pending);
   }
@@ -73,8 +77,14 @@ class Adjust {
 
   #figures() {
     const { stock, total, available, epoch } = this.#sale;
-    const shown = [['figure.left', stock], ['figure.free', epoch > 0 ? available : null], ['figure.total', total]];
-    return shown.map(([key, units]) => h('div', {}, h('dt', { text: t(key) }), h('dd', { text: count(units) })));
+    const shown = [
+      ['figure.left', stock],
+      ['figure.free', epoch > 0 ? available : null],
+      ['figure.total', total],
+    ];
+    return shown.map(([key, units]) =>
+      h('div', {}, h('dt', { text: t(key) }), h('dd', { text: count(units) })),
+    );
   }
 
   #typed() {
@@ -85,7 +95,11 @@ class Adjust {
   #preview() {
     const delta = this.#typed();
     const { total } = this.#sale;
-    this.#units.say(delta === null ? '' : t('adjust.preview', { before: count(total), after: count(total + delta) }));
+    this.#units.say(
+      delta === null
+        ? ''
+        : t('adjust.preview', { before: count(total), after: count(total + delta) }),
+    );
   }
 
   /** Only the very same may be asked again. */
@@ -105,10 +119,16 @@ class Adjust {
     const asked = open ?? this.#begin();
     if (asked === null) return;
     const { delta, reason, key } = asked;
-    const outcome = await this.#desk.api.post(`/products/${id}/adjustments`, { delta, reason }, key);
+    const outcome = await this.#desk.api.post(
+      `/products/${id}/adjustments`,
+      { delta, reason },
+      key,
+    );
     if (!isKnown(outcome, open !== null)) {
       const said = outcome.kind === 'unknown' ? '' : `${problemText(outcome.problem)} `;
-      this.#desk.say(this.#sale, 'warn', () => t('adjust.pendingShort', { what: adjustmentText(asked) }));
+      this.#desk.say(this.#sale, 'warn', () =>
+        t('adjust.pendingShort', { what: adjustmentText(asked) }),
+      );
       setTimeout(() => this.#repeat(asked, said));
       return;
     }
@@ -138,10 +158,16 @@ class Adjust {
 
   #refused(outcome) {
     const labels = { delta: t('adjust.units'), reason: t('adjust.reason') };
-    const text = problemText({ ...outcome.problem, available: count(outcome.problem.available) }, labels);
+    const text = problemText(
+      { ...outcome.problem, available: count(outcome.problem.available) },
+      labels,
+    );
     const field = outcome.problem.code === 'NOT_ENOUGH_FREE' ? 'delta' : outcome.problem.field;
     if (!this.#dialog.wrong({ [field]: text })) this.#dialog.say(outcomeTone(outcome), text);
     this.#dialog.submit.textContent = t('adjust.do');
-    for (const each of [this.#way, this.#units, this.#reason]) setTimeout(() => { each.input.disabled = false; });
+    for (const each of [this.#way, this.#units, this.#reason])
+      setTimeout(() => {
+        each.input.disabled = false;
+      });
   }
 }

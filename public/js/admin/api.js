@@ -8,8 +8,9 @@ const ANSWER_MAX_MS = 20_000;
 
 /** Integers JavaScript cannot hold keep their digits as text, where the browser has them. */
 function readJson(text) {
-  return JSON.parse(text, (_key, value, context) => (
-    Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value));
+  return JSON.parse(text, (_key, value, context) =>
+    Number.isInteger(value) && !Number.isSafeInteger(value) ? (context?.source ?? value) : value,
+  );
 }
 
 /** What an answer means, from its status and its problem; pure. */
@@ -75,7 +76,11 @@ async function send(authorization, method, path, body, key) {
     });
     const read = readJson(await response.text());
     if (response.ok) return { kind: 'done', status: response.status, body: read };
-    return { kind: judgeAnswer(method, response.status, read), status: response.status, problem: read };
+    return {
+      kind: judgeAnswer(method, response.status, read),
+      status: response.status,
+      problem: read,
+    };
   } catch {
     // No answer, or one that cannot be read: only a read has surely done nothing.
     const code = 'NO_ANSWER';

@@ -9,7 +9,16 @@ import { isNewer } from '../base/sales.js';
 /** Edges read what is on sale once a second; a busy one takes a little longer. */
 const LIST_LAG_MS = 3_000;
 
-const LIVE = ['stock', 'available', 'state', 'opens_at', 'closes_at', 'epoch', 'rev', 'server_time'];
+const LIVE = [
+  'stock',
+  'available',
+  'state',
+  'opens_at',
+  'closes_at',
+  'epoch',
+  'rev',
+  'server_time',
+];
 
 /** The state people see of a sale as it is stored, the rule of every program here. */
 export function stateOf({ state, opens_at: opensAt, closes_at: closesAt }, available, nowMs) {
@@ -25,12 +34,15 @@ export function isOverForGood({ state, stored, closes_at: closesAt }, nowMs) {
 }
 
 /**
- * Whether what buyers see shows that Redis has what an operator was told is stored: a new life of the
- * sale is loaded from there, and a state is seen as such. Nothing else of a change is on the feed.
+ * Whether what buyers see shows that Redis has what an operator was told is stored: a new life of
+ * the sale is loaded from there, and a state is seen as such. Nothing else of a change is on the
+ * feed.
  */
 function isSeen({ waiting, epoch, seen, stored }) {
   if (epoch > waiting.epoch) return true;
-  return waiting.isOfState && seen !== null && (stored === 'open' ? seen !== 'paused' : seen === stored);
+  return (
+    waiting.isOfState && seen !== null && (stored === 'open' ? seen !== 'paused' : seen === stored)
+  );
 }
 
 const only = (source, names) => Object.fromEntries(names.map((name) => [name, source[name]]));
@@ -82,7 +94,7 @@ export class Catalogue {
     const known = this.#sales.get(stored.product_id) ?? { available: 0, epoch: 0, rev: 0 };
     const waiting = applied ? null : { epoch: known.epoch, isOfState };
     // What was seen of another state says nothing of this one.
-    const seen = known.stored === state ? known.seen ?? null : null;
+    const seen = known.stored === state ? (known.seen ?? null) : null;
     Object.assign(known, settings, { stored: state, waiting, seen });
     if (waiting && isSeen(known)) known.waiting = null;
     // A sale that was just created has nothing in Redis: all of it is free.

@@ -5,6 +5,11 @@ import { t } from '../base/i18n.js';
 import { Field, FormDialog, textInput } from './form.js';
 import { outcomeTone, problemText } from './words.js';
 
+const WORDS = {
+  close: { title: 'close.title', means: 'close.means', submit: 'close.do' },
+  reset: { title: 'reset.title', means: 'reset.means', submit: 'reset.do' },
+};
+
 /** Whether what was typed names the sale, by its number or its name. */
 export function names(sale, typed) {
   const text = typed.trim();
@@ -16,13 +21,14 @@ export function names(sale, typed) {
  * news go.
  */
 export function openConfirm(desk, sale, what) {
+  const words = WORDS[what];
   const named = { name: sale.name, number: sale.product_id };
   const typed = new Field({ name: 'typed', label: t('confirm.type', named), input: textInput() });
   const dialog = new FormDialog({
-    title: t(`${what}.title`, named),
-    content: [h('p', { text: t(`${what}.means`) }), typed.element],
+    title: t(words.title, named),
+    content: [h('p', { text: t(words.means) }), typed.element],
     fields: [typed],
-    submit: t(`${what}.do`),
+    submit: t(words.submit),
     grave: true,
     act: async () => {
       if (!names(sale, typed.value)) {

@@ -7,6 +7,13 @@ import { t } from '../base/i18n.js';
 import { Catalogue } from './catalogue.js';
 import { News } from './news.js';
 
+/** What is said after each change of a sale's state. */
+const DONE = {
+  pause: 'pause.done',
+  resume: 'resume.done',
+  close: 'close.done',
+  reset: 'reset.done',
+};
 /** A sale that is hot sends twenty frames a second. */
 const LOAD_SOON_MS = 500;
 
@@ -68,12 +75,12 @@ export class Desk {
     const ask = () => this.api.post(`/products/${sale.product_id}/${what}`);
     const outcome = await ask();
     if (outcome.problem?.code === 'RESET_NOT_ALLOWED') this.notResettable.add(sale.product_id);
-    if (outcome.kind === 'done') this.answered(outcome.body, () => t(`${what}.done`), ask, true);
+    if (outcome.kind === 'done') this.answered(outcome.body, () => t(DONE[what]), ask, true);
     this.#onChange();
     return outcome;
   }
 
-  /** Takes the sale a change answered, perhaps one of its state; `ask` makes the same change again. */
+  /** Takes the sale a change answered, perhaps one of its state; `ask` makes the same again. */
   answered(stored, words, ask, isOfState = false) {
     this.catalogue.answer(stored, isOfState, Date.now());
     if (stored.applied) this.#again.delete(stored.product_id);
@@ -86,7 +93,8 @@ export class Desk {
     const { ask, isOfState } = this.#again.get(sale.product_id);
     const outcome = await ask();
     const { kind, body } = outcome;
-    if (kind === 'done') this.answered(body, () => (body.applied ? t('applied.now') : ''), ask, isOfState);
+    if (kind === 'done')
+      this.answered(body, () => (body.applied ? t('applied.now') : ''), ask, isOfState);
     return outcome;
   }
 
@@ -103,7 +111,8 @@ export class Desk {
     // Whoever signs in next did not ask for it.
     if (!this.api.isSignedIn) return;
     this.notices.set(id, { tone, words });
-    const news = () => [`${name}:`, words(), but === '' ? '' : t(but)].filter((text) => text !== '').join(' ');
+    const news = () =>
+      [`${name}:`, words(), but === '' ? '' : t(but)].filter((text) => text !== '').join(' ');
     this.news.tell(but === '' ? tone : 'warn', news);
     this.#onChange();
   }

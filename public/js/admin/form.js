@@ -1,4 +1,4 @@
-// Parts of forms: labelled fields that say what is wrong with them, dialogs, and one request at a time.
+// Parts of forms: labelled fields that say what is wrong with them, dialogs, one request at a time.
 
 import { h, setText } from '../base/dom.js';
 import { t } from '../base/i18n.js';
@@ -15,11 +15,23 @@ export class Field {
     this.label = label;
     this.input = input;
     Object.assign(input, { id, name });
-    this.hint = h('p', { class: 'hint', id: `${id}-hint`, text: hint ?? '', hidden: hint === null });
+    this.hint = h('p', {
+      class: 'hint',
+      id: `${id}-hint`,
+      text: hint ?? '',
+      hidden: hint === null,
+    });
     this.error = h('p', { class: 'wrong', id: `${id}-wrong`, hidden: true });
     input.setAttribute('aria-describedby', `${id}-hint ${id}-wrong`);
-    this.element = h('div', { class: 'field', data: { field: name } },
-      h('label', { for: id, text: label }), input, beside, this.hint, this.error);
+    this.element = h(
+      'div',
+      { class: 'field', data: { field: name } },
+      h('label', { for: id, text: label }),
+      input,
+      beside,
+      this.hint,
+      this.error,
+    );
     input.addEventListener('input', () => this.wrong(null));
   }
 
@@ -43,19 +55,34 @@ export class Field {
 
 /** A text input; nothing typed here is remembered or corrected by the browser. */
 export function textInput(attributes = {}) {
-  return h('input', { class: 'input', type: 'text', autocomplete: 'off', spellcheck: 'false', ...attributes });
+  return h('input', {
+    class: 'input',
+    type: 'text',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    ...attributes,
+  });
 }
 
 /** A choice: `options` are pairs of value and text. */
 export function choice(options, chosen = '') {
-  return h('select', { class: 'input' }, ...options.map(([value, text]) => (
-    h('option', { value, text, selected: String(value) === String(chosen) }))));
+  return h(
+    'select',
+    { class: 'input' },
+    ...options.map(([value, text]) =>
+      h('option', { value, text, selected: String(value) === String(chosen) }),
+    ),
+  );
 }
 
 /** A button that says to screen readers what it is about. */
 export function button(text, about, { kind = 'quiet small', click, ...attributes }) {
-  return h('button', { class: `button ${kind}`, type: 'button', on: { click }, ...attributes }, text,
-    about === null ? null : h('span', { class: 'said-only', text: ` ${about}` }));
+  return h(
+    'button',
+    { class: `button ${kind}`, type: 'button', on: { click }, ...attributes },
+    text,
+    about === null ? null : h('span', { class: 'said-only', text: ` ${about}` }),
+  );
 }
 
 /**
@@ -65,7 +92,9 @@ export function button(text, about, { kind = 'quiet small', click, ...attributes
 export async function whileBusy(root, work) {
   if (root.getAttribute('aria-busy') === 'true') return;
   const focused = document.activeElement;
-  const controls = [...root.querySelectorAll('button, input, select')].filter((control) => !control.disabled);
+  const controls = [...root.querySelectorAll('button, input, select')].filter(
+    (control) => !control.disabled,
+  );
   root.setAttribute('aria-busy', 'true');
   for (const control of controls) control.disabled = true;
   try {
@@ -90,11 +119,20 @@ export class FormDialog {
    */
   constructor({ title, content, fields, submit, grave = false, act }) {
     for (const field of fields) this.#fields.set(field.name, field);
-    this.submit = h('button', { class: grave ? 'button grave' : 'button', type: 'submit', text: submit });
+    this.submit = h('button', {
+      class: grave ? 'button grave' : 'button',
+      type: 'submit',
+      text: submit,
+    });
     const cancel = button(t('form.cancel'), null, { kind: 'quiet', click: () => this.close() });
-    this.#form = h('form', { novalidate: true },
-      h('h2', { id: 'dialog-title', text: title }), ...content, this.#notice,
-      h('div', { class: 'dialog-actions' }, cancel, this.submit));
+    this.#form = h(
+      'form',
+      { novalidate: true },
+      h('h2', { id: 'dialog-title', text: title }),
+      ...content,
+      this.#notice,
+      h('div', { class: 'dialog-actions' }, cancel, this.submit),
+    );
     this.#dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'dialog-title' }, this.#form);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();

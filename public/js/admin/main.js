@@ -24,7 +24,10 @@ const session = new Session({ onWarn: showWarning, onEnd: (reason) => show(reaso
 const clock = new ServerClock();
 const desk = new Desk({ api: new Api(session), clock, onChange: () => views.sales.refresh() });
 const views = {
-  sales: new SalesView(desk, (id) => { views.orders.open(id); go('orders'); }),
+  sales: new SalesView(desk, (id) => {
+    views.orders.open(id);
+    go('orders');
+  }),
   orders: new OrdersView(desk),
   books: new ReconcileView(desk, showVerdict),
 };
@@ -64,16 +67,31 @@ function show(reason = null) {
 }
 
 function head() {
-  const links = PLACES.map((place) => h('a', {
-    href: `#${place}`, 'aria-current': place === here() ? 'page' : null, data: { place },
-  }, t(`place.${place}`), place === 'books' ? h('span', { id: 'verdict-mark', class: 'badge', hidden: true }) : null));
-  return h('div', { class: 'desk-head' },
+  const links = PLACES.map((place) =>
+    h(
+      'a',
+      {
+        href: `#${place}`,
+        'aria-current': place === here() ? 'page' : null,
+        data: { place },
+      },
+      t(`place.${place}`),
+      place === 'books' ? h('span', { id: 'verdict-mark', class: 'badge', hidden: true }) : null,
+    ),
+  );
+  return h(
+    'div',
+    { class: 'desk-head' },
     h('h1', { id: 'place', tabindex: '-1', text: t('admin.heading') }),
     h('nav', { class: 'places', 'aria-label': t('admin.views') }, ...links),
     h('button', {
-      class: 'button quiet small', type: 'button', id: 'sign-out', text: t('signout.do'),
+      class: 'button quiet small',
+      type: 'button',
+      id: 'sign-out',
+      text: t('signout.do'),
       on: { click: () => session.end('left') },
-    }));
+    }),
+  );
 }
 
 function showVerdict(verdict) {
@@ -88,7 +106,9 @@ function showWarning(soon) {
   byId('idle-warning')?.remove();
   if (!soon) return;
   const text = t('signout.soon');
-  byId('main').prepend(h('p', { class: 'notice', id: 'idle-warning', data: { tone: 'warn' }, text }));
+  byId('main').prepend(
+    h('p', { class: 'notice', id: 'idle-warning', data: { tone: 'warn' }, text }),
+  );
   announce(t('signout.soon'));
 }
 
@@ -111,13 +131,17 @@ addEventListener('hashchange', () => {
 });
 mountPage();
 
-new Feed('/ws', (message) => {
-  if (message.server_time) clock.hear(message.server_time, Date.now());
-  desk.hear(message);
-}, (state) => {
-  connection = state;
-  showConnection(state);
-});
+new Feed(
+  '/ws',
+  (message) => {
+    if (message.server_time) clock.hear(message.server_time, Date.now());
+    desk.hear(message);
+  },
+  (state) => {
+    connection = state;
+    showConnection(state);
+  },
+);
 setInterval(() => {
   views.sales.refresh();
   views.books.refresh();

@@ -30,17 +30,28 @@ export class News {
   /** A card with everything; hidden while there is nothing. */
   build() {
     this.#list = h('ol', { class: 'news' });
-    this.#card = h('section', { class: 'card', id: 'news', 'aria-labelledby': 'news-title' },
-      h('h2', { id: 'news-title', class: 'small-title', text: t('news.title') }), this.#list);
+    this.#card = h(
+      'section',
+      { class: 'card', id: 'news', 'aria-labelledby': 'news-title' },
+      h('h2', { id: 'news-title', class: 'small-title', text: t('news.title') }),
+      this.#list,
+    );
     this.#show();
     return this.#card;
   }
 
   #show() {
     if (this.#card) this.#card.hidden = this.#entries.length === 0;
-    this.#list.replaceChildren(...this.#entries.map(({ tone, words, atMs }) => h('li', { data: { tone } },
-      h('time', { text: timeOfDay(atMs), datetime: new Date(atMs).toISOString() }),
-      h('span', { class: 'badge', data: { tone }, text: t(`news.${tone}`) }),
-      h('span', { text: words() }))));
+    this.#list.replaceChildren(
+      ...this.#entries.map(({ tone, words, atMs }) =>
+        h(
+          'li',
+          { data: { tone } },
+          h('time', { text: timeOfDay(atMs), datetime: new Date(atMs).toISOString() }),
+          h('span', { class: 'badge', data: { tone }, text: t(`news.${tone}`) }),
+          h('span', { text: words() }),
+        ),
+      ),
+    );
   }
 }

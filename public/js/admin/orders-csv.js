@@ -3,8 +3,16 @@
 import { h } from '../base/dom.js';
 
 const COLUMNS = [
-  'reservation_id', 'product_id', 'user_id', 'quantity', 'status', 'reason', 'position',
-  'reserved_at', 'settled_at', 'expires_at',
+  'reservation_id',
+  'product_id',
+  'user_id',
+  'quantity',
+  'status',
+  'reason',
+  'position',
+  'reserved_at',
+  'settled_at',
+  'expires_at',
 ];
 
 /** The text of the file. Nothing in it was typed by a buyer; quoted all the same. */

@@ -1,4 +1,4 @@
-// Orders as PostgreSQL has them, in the order they arrived: by product and status, a page at a time.
+// Orders as PostgreSQL has them, in order of arrival: by product and status, a page at a time.
 
 import { h, setText } from '../base/dom.js';
 import { announce } from '../base/frame.js';
@@ -49,13 +49,16 @@ export class OrdersView {
       ...this.#makeButtons(),
     };
     const { notice, where, table, previous, next, reload, csv } = this.#parts;
-    this.#parts.element = h('section', { class: 'card view', 'aria-labelledby': 'orders-title' },
+    this.#parts.element = h(
+      'section',
+      { class: 'card view', 'aria-labelledby': 'orders-title' },
       h('h2', { id: 'orders-title', text: t('orders.title') }),
       h('div', { class: 'filters orders-filters' }, ...filters.map((field) => field.element)),
       notice,
       h('div', { class: 'page-bar' }, where, h('div', { class: 'page-tools' }, reload, csv)),
       table,
-      h('div', { class: 'page-tools' }, previous, next));
+      h('div', { class: 'page-tools' }, previous, next),
+    );
     this.#show();
     if (this.#page === null && this.#asked.productId !== null) this.#load(this.#cursors);
     return this.#parts.element;
@@ -65,13 +68,22 @@ export class OrdersView {
     const sales = this.#desk.catalogue.all();
     this.#asked.productId ??= sales[0]?.product_id ?? null;
     const { productId, status, limit } = this.#asked;
-    const filter = (name, key, options, chosen) => new Field({ name, label: t(key), input: choice(options, chosen) });
+    const filter = (name, key, options, chosen) =>
+      new Field({ name, label: t(key), input: choice(options, chosen) });
     const products = sales.map((sale) => [sale.product_id, `${sale.product_id} · ${sale.name}`]);
-    const statuses = [['', t('orders.every')], ...STATUSES.map((word) => [word, t(`status.${word}`)])];
+    const statuses = [
+      ['', t('orders.every')],
+      ...STATUSES.map((word) => [word, t(`status.${word}`)]),
+    ];
     const fields = [
       filter('product', 'orders.product', products, productId),
       filter('status', 'orders.status', statuses, status),
-      filter('limit', 'orders.limit', SIZES.map((size) => [size, count(size)]), limit),
+      filter(
+        'limit',
+        'orders.limit',
+        SIZES.map((size) => [size, count(size)]),
+        limit,
+      ),
     ];
     const ask = () => {
       const [wanted, chosen, size] = fields.map((field) => field.value);
@@ -85,11 +97,16 @@ export class OrdersView {
   #makeButtons() {
     const made = (key, id, click) => button(t(key), null, { click, id });
     return {
-      previous: made('orders.previous', 'previous-page', () => this.#load(this.#cursors.slice(0, -1))),
-      next: made('orders.next', 'next-page', () => this.#load([...this.#cursors, this.#page.next_cursor])),
+      previous: made('orders.previous', 'previous-page', () =>
+        this.#load(this.#cursors.slice(0, -1)),
+      ),
+      next: made('orders.next', 'next-page', () =>
+        this.#load([...this.#cursors, this.#page.next_cursor]),
+      ),
       reload: made('orders.reload', 'reload-orders', () => this.#load(this.#cursors)),
-      csv: made('orders.csv', 'orders-csv', () => (
-        saveCsv(this.#asked.productId, this.#cursors.length, this.#page.orders))),
+      csv: made('orders.csv', 'orders-csv', () =>
+        saveCsv(this.#asked.productId, this.#cursors.length, this.#page.orders),
+      ),
     };
   }
 
@@ -127,8 +144,12 @@ export class OrdersView {
     reload.disabled = this.#asked.productId === null;
     csv.disabled = orders.length === 0;
     if (orders.length > 0) table.replaceChildren(ordersTable(orders));
-    else table.replaceChildren(this.#page === null ? '' : h('p', { class: 'none', text: t('orders.none') }));
+    else
+      table.replaceChildren(
+        this.#page === null ? '' : h('p', { class: 'none', text: t('orders.none') }),
+      );
     // The last page has no next one: focus stays near.
-    if (aloud && document.activeElement === document.body) (next.disabled ? previous : next).focus();
+    if (aloud && document.activeElement === document.body)
+      (next.disabled ? previous : next).focus();
   }
 }

@@ -34,7 +34,7 @@ export class ReconcileView {
   #failure = null;
   #parts = null;
 
-  /** `onVerdict(verdict)` with `good`, `bad`, `stale` or `unknown` whenever a report was asked for. */
+  /** `onVerdict(verdict)` with `good`, `bad`, `stale` or `unknown` after each look. */
   constructor(desk, onVerdict) {
     this.#desk = desk;
     this.#onVerdict = onVerdict;
@@ -50,7 +50,9 @@ export class ReconcileView {
   }
 
   verdict() {
-    return this.#report && !this.#failure ? judgeReport(this.#report, this.#desk.nowMs()) : 'unknown';
+    return this.#report && !this.#failure
+      ? judgeReport(this.#report, this.#desk.nowMs())
+      : 'unknown';
   }
 
   clear() {
@@ -67,10 +69,24 @@ export class ReconcileView {
       books: h('ol', { class: 'books' }),
     };
     const { notice, verdict, age, broker, books } = this.#parts;
-    const look = button(t('books.look'), null, { click: () => whileBusy(element, () => this.load()), id: 'look' });
-    const element = h('section', { class: 'card view books-view', 'aria-labelledby': 'books-title' },
-      h('div', { class: 'card-head' }, h('h2', { id: 'books-title', text: t('books.title') }), look),
-      notice, h('div', { class: 'verdict-line' }, verdict, age), broker, books);
+    const look = button(t('books.look'), null, {
+      click: () => whileBusy(element, () => this.load()),
+      id: 'look',
+    });
+    const element = h(
+      'section',
+      { class: 'card view books-view', 'aria-labelledby': 'books-title' },
+      h(
+        'div',
+        { class: 'card-head' },
+        h('h2', { id: 'books-title', text: t('books.title') }),
+        look,
+      ),
+      notice,
+      h('div', { class: 'verdict-line' }, verdict, age),
+      broker,
+      books,
+    );
     this.#show();
     return element;
   }
@@ -78,9 +94,15 @@ export class ReconcileView {
   /** The age goes on. */
   refresh() {
     if (!this.#parts || !this.#report) return;
-    const seconds = Math.max(0, Math.round((this.#desk.nowMs() - Date.parse(this.#report.checked_at)) / 1000));
+    const seconds = Math.max(
+      0,
+      Math.round((this.#desk.nowMs() - Date.parse(this.#report.checked_at)) / 1000),
+    );
     const old = durationText(seconds >= 120 ? Math.floor(seconds / 60) * 60 : seconds);
-    setText(this.#parts.age, t('books.age', { old, time: timeOfDay(Date.parse(this.#report.checked_at)) }));
+    setText(
+      this.#parts.age,
+      t('books.age', { old, time: timeOfDay(Date.parse(this.#report.checked_at)) }),
+    );
     const verdict = judgeReport(this.#report, this.#desk.nowMs());
     this.#parts.verdict.dataset.tone = TONE[verdict];
     setText(this.#parts.verdict, t(`books.${verdict}`));
@@ -103,29 +125,71 @@ export class ReconcileView {
   }
 
   #product(books) {
-    const { product_id: id, total, stock, holding, available, open, outbox, quiet, findings } = books;
+    const {
+      product_id: id,
+      total,
+      stock,
+      holding,
+      available,
+      open,
+      outbox,
+      quiet,
+      findings,
+    } = books;
     const name = this.#desk.catalogue.get(id)?.name ?? '';
     const tone = findings.length === 0 ? 'good' : 'bad';
-    return h('li', { data: { product: id } },
-      h('div', { class: 'books-head' },
+    return h(
+      'li',
+      { data: { product: id } },
+      h(
+        'div',
+        { class: 'books-head' },
         h('h3', { text: `${name} ` }, h('small', { text: t('sale.number', { number: id }) })),
-        h('span', { class: 'badge', data: { tone }, text: t(tone === 'good' ? 'books.adds' : 'books.differs') }),
-        h('span', { class: 'badge', text: t(quiet ? 'books.quiet' : 'books.moving') })),
-      h('p', { class: 'equation', text: t('books.equation', {
-        total: count(total), stock: count(stock), holding: count(holding),
-      }) }),
-      h('dl', { class: 'facts' },
-        figure('books.available', available), figure('books.open', open), figure('books.outbox', outbox)),
-      findings.length === 0 ? null : h('ul', { class: 'findings' }, ...findings.map(finding)));
+        h('span', {
+          class: 'badge',
+          data: { tone },
+          text: t(tone === 'good' ? 'books.adds' : 'books.differs'),
+        }),
+        h('span', { class: 'badge', text: t(quiet ? 'books.quiet' : 'books.moving') }),
+      ),
+      h('p', {
+        class: 'equation',
+        text: t('books.equation', {
+          total: count(total),
+          stock: count(stock),
+          holding: count(holding),
+        }),
+      }),
+      h(
+        'dl',
+        { class: 'facts' },
+        figure('books.available', available),
+        figure('books.open', open),
+        figure('books.outbox', outbox),
+      ),
+      findings.length === 0 ? null : h('ul', { class: 'findings' }, ...findings.map(finding)),
+    );
   }
 }
 
 function figure(key, value) {
-  return h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value === null ? t('books.away') : count(value) }));
+  return h(
+    'div',
+    {},
+    h('dt', { text: t(key) }),
+    h('dd', { text: value === null ? t('books.away') : count(value) }),
+  );
 }
 
 function finding({ invariant, amount, detail }) {
   const key = FINDINGS[detail];
-  const text = key ? t(key, { n: Math.abs(amount), amount: count(amount) }) : `${detail}: ${count(amount)}`;
-  return h('li', { class: 'notice', data: { tone: 'bad' } }, h('b', { text: `${invariant} · ` }), text);
+  const text = key
+    ? t(key, { n: Math.abs(amount), amount: count(amount) })
+    : `${detail}: ${count(amount)}`;
+  return h(
+    'li',
+    { class: 'notice', data: { tone: 'bad' } },
+    h('b', { text: `${invariant} · ` }),
+    text,
+  );
 }

@@ -12,7 +12,14 @@ import { pendingAdjustment } from './pending.js';
 import { openChange } from './sale-form.js';
 import { durationText, outcomeTone, windowText } from './words.js';
 
-const TONE = { open: 'good', opening: 'info', scheduled: 'info', paused: 'warn', sold_out: 'accent', closed: '' };
+const TONE = {
+  open: 'good',
+  opening: 'info',
+  scheduled: 'info',
+  paused: 'warn',
+  sold_out: 'accent',
+  closed: '',
+};
 
 export class SaleRow {
   #desk;
@@ -36,8 +43,8 @@ export class SaleRow {
 
   #makeButtons(onOrders) {
     const { name } = this.#sale;
-    const made = (action, key, click, kind = 'quiet small') => (
-      button(t(key), name, { kind, click, data: { action } }));
+    const made = (action, key, click, kind = 'quiet small') =>
+      button(t(key), name, { kind, click, data: { action } });
     return {
       pause: made('pause', 'pause.do', () => this.#change('pause')),
       resume: made('resume', 'resume.do', () => this.#change('resume'), 'small'),
@@ -45,30 +52,73 @@ export class SaleRow {
       adjust: made('adjust', 'adjust.open', () => openAdjust(this.#desk, this.#sale)),
       orders: made('orders', 'orders.open', () => onOrders(this.#id)),
       reset: made('reset', 'reset.open', () => openConfirm(this.#desk, this.#sale, 'reset')),
-      close: made('close', 'close.open', () => openConfirm(this.#desk, this.#sale, 'close'), 'quiet small warning'),
+      close: made(
+        'close',
+        'close.open',
+        () => openConfirm(this.#desk, this.#sale, 'close'),
+        'quiet small warning',
+      ),
       again: made('again', 'applied.again', () => this.#again()),
       pending: made('pending', 'adjust.ask', () => openAdjust(this.#desk, this.#sale), 'small'),
     };
   }
 
   #arrange() {
-    const { state, soon, name, number, price, left, meter, sold, way, notice, waiting, pending } = this.#parts;
+    const { state, soon, name, number, price, left, meter, sold, way, notice, waiting, pending } =
+      this.#parts;
     const { opens, closes, limit, hold } = this.#parts;
-    const { pause, resume, change, adjust, orders, reset, close, again, pending: askPending } = this.#buttons;
+    const {
+      pause,
+      resume,
+      change,
+      adjust,
+      orders,
+      reset,
+      close,
+      again,
+      pending: askPending,
+    } = this.#buttons;
     const figure = (key, dd) => h('div', {}, h('dt', { text: t(key) }), dd);
-    return h('li', { class: 'card sale', data: { product: this.#id } },
-      h('div', { class: 'sale-name' },
-        h('h2', {}, name), state, soon, h('p', { class: 'sale-what' }, number, price)),
-      h('div', { class: 'sale-stock' },
-        left, h('div', { class: 'meter', 'aria-hidden': 'true' }, meter), h('p', { class: 'sale-flow' }, sold, way)),
-      h('dl', { class: 'facts' },
-        figure('field.opens', opens), figure('field.closes', closes),
-        figure('field.limit', limit), figure('fact.hold', hold)),
+    return h(
+      'li',
+      { class: 'card sale', data: { product: this.#id } },
+      h(
+        'div',
+        { class: 'sale-name' },
+        h('h2', {}, name),
+        state,
+        soon,
+        h('p', { class: 'sale-what' }, number, price),
+      ),
+      h(
+        'div',
+        { class: 'sale-stock' },
+        left,
+        h('div', { class: 'meter', 'aria-hidden': 'true' }, meter),
+        h('p', { class: 'sale-flow' }, sold, way),
+      ),
+      h(
+        'dl',
+        { class: 'facts' },
+        figure('field.opens', opens),
+        figure('field.closes', closes),
+        figure('field.limit', limit),
+        figure('fact.hold', hold),
+      ),
       h('div', { class: 'notice', data: { tone: 'warn' }, hidden: true }, waiting, again),
       h('div', { class: 'notice', data: { tone: 'warn' }, hidden: true }, pending, askPending),
       notice,
-      h('div', { class: 'sale-actions' },
-        pause, resume, change, adjust, orders, h('span', { class: 'apart' }, reset, close)));
+      h(
+        'div',
+        { class: 'sale-actions' },
+        pause,
+        resume,
+        change,
+        adjust,
+        orders,
+        h('span', { class: 'apart' }, reset, close),
+      ),
+    );
   }
 
   async #change(what) {
@@ -105,18 +155,25 @@ export class SaleRow {
     const { name, number, price, state: badge, soon } = this.#parts;
     const { opens, closes, limit, hold } = this.#parts;
     setText(name, sale.name);
-    for (const each of Object.values(this.#buttons)) setText(each.lastElementChild, ` ${sale.name}`);
+    for (const each of Object.values(this.#buttons))
+      setText(each.lastElementChild, ` ${sale.name}`);
     setText(number, t('sale.number', { number: sale.product_id }));
     setText(price, money(sale.price_minor, sale.currency));
     badge.dataset.tone = TONE[state] ?? '';
     setText(badge, isOverForGood(sale, nowMs) ? t('shown.over') : t(`shown.${state}`));
     const isScheduled = sale.opens_at && state === 'scheduled';
-    sayIn(soon, isScheduled ? t('sale.in', { time: clockLeft(Date.parse(sale.opens_at) - nowMs) }) : '');
+    sayIn(
+      soon,
+      isScheduled ? t('sale.in', { time: clockLeft(Date.parse(sale.opens_at) - nowMs) }) : '',
+    );
     setText(opens, windowText(sale.opens_at, t('window.opensAtOnce')));
     setText(closes, windowText(sale.closes_at, t('window.closesNever')));
     setText(limit, count(sale.limit));
     const held = sale.hold_seconds > 0;
-    setText(hold, held ? t('sale.held', { time: durationText(sale.hold_seconds) }) : t('sale.notHeld'));
+    setText(
+      hold,
+      held ? t('sale.held', { time: durationText(sale.hold_seconds) }) : t('sale.notHeld'),
+    );
   }
 
   #showStock({ stock, total, available, epoch }) {
@@ -156,12 +213,21 @@ export class SaleRow {
 function makeParts() {
   const fill = h('i');
   return {
-    name: h('span'), number: h('span'), price: h('span'), state: h('span', { class: 'badge' }),
+    name: h('span'),
+    number: h('span'),
+    price: h('span'),
+    state: h('span', { class: 'badge' }),
     soon: h('span', { class: 'sale-soon' }),
     left: h('p', { class: 'sale-left' }, h('b'), h('span')),
-    meter: fill, sold: h('span'), way: h('span'),
-    opens: h('dd'), closes: h('dd'), limit: h('dd'), hold: h('dd'),
+    meter: fill,
+    sold: h('span'),
+    way: h('span'),
+    opens: h('dd'),
+    closes: h('dd'),
+    limit: h('dd'),
+    hold: h('dd'),
     notice: h('p', { class: 'notice', hidden: true }),
-    waiting: h('p', { text: t('applied.waiting') }), pending: h('p'),
+    waiting: h('p', { text: t('applied.waiting') }),
+    pending: h('p'),
   };
 }

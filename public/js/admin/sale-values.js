@@ -30,7 +30,8 @@ export function readSale(texts, { currency, halfTyped }) {
   if (digits === null) wrong.currency = t('wrong.currency');
   sale.price_minor = parsePrice(texts.price_minor, digits ?? 2);
   if (sale.price_minor === null) {
-    wrong.price_minor = digits === 0 ? t('wrong.priceWhole') : t('wrong.price', { digits: digits ?? 2 });
+    wrong.price_minor =
+      digits === 0 ? t('wrong.priceWhole') : t('wrong.price', { digits: digits ?? 2 });
   }
   for (const [name, [min, max]] of Object.entries(WHOLE)) {
     if (texts[name] === undefined) continue;
@@ -41,7 +42,8 @@ export function readSale(texts, { currency, halfTyped }) {
     if (halfTyped.includes(name)) wrong[name] = t('wrong.time');
     else sale[name] = fromInput(texts[name]);
   }
-  if (sale.opens_at && sale.closes_at && sale.closes_at <= sale.opens_at) wrong.closes_at = t('wrong.window');
+  if (sale.opens_at && sale.closes_at && sale.closes_at <= sale.opens_at)
+    wrong.closes_at = t('wrong.window');
   return { sale, wrong };
 }
 
@@ -55,6 +57,9 @@ export function changesOf(sale, textsBefore, textsNow) {
 export function isSame(wanted, listed) {
   const same = ['name', 'price_minor', 'currency', 'limit', 'hold_seconds'];
   const ms = (time) => (time === null ? null : Date.parse(time));
-  return same.every((name) => wanted[name] === listed[name]) && wanted.stock === listed.total
-    && TIMES.every((name) => ms(wanted[name]) === ms(listed[name]));
+  return (
+    same.every((name) => wanted[name] === listed[name]) &&
+    wanted.stock === listed.total &&
+    TIMES.every((name) => ms(wanted[name]) === ms(listed[name]))
+  );
 }

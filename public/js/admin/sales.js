@@ -37,15 +37,26 @@ export class SalesView {
     this.#list = h('ol', { class: 'sales' });
     this.#none = h('p', { class: 'none card', hidden: true });
     this.#figures = Object.fromEntries(FIGURES.map((name) => [name, h('dd', { text: '–' })]));
-    const figures = FIGURES.map((name) => h('div', {}, h('dt', { text: t(`figure.${name}`) }), this.#figures[name]));
+    const figures = FIGURES.map((name) =>
+      h('div', {}, h('dt', { text: t(`figure.${name}`) }), this.#figures[name]),
+    );
     const create = h('button', {
-      class: 'button', type: 'button', id: 'create', text: t('create.open'),
+      class: 'button',
+      type: 'button',
+      id: 'create',
+      text: t('create.open'),
       on: { click: () => openCreate(this.#desk) },
     });
     this.#search = this.#buildSearch();
-    const element = h('div', { class: 'view' },
+    const element = h(
+      'div',
+      { class: 'view' },
       h('div', { class: 'view-head' }, h('dl', { class: 'figures' }, ...figures), create),
-      this.#search, this.#list, this.#none, this.#desk.news.build());
+      this.#search,
+      this.#list,
+      this.#none,
+      this.#desk.news.build(),
+    );
     this.refresh();
     return element;
   }
@@ -53,17 +64,33 @@ export class SalesView {
   #buildSearch() {
     const input = textInput({ type: 'search', value: this.#text });
     const text = new Field({ name: 'search', label: t('sales.search'), input });
-    const states = [['all', t('sales.all')], ['running', t('sales.running')], ['closed', t('sales.ended')]];
-    const shown = new Field({ name: 'shown', label: t('sales.shown'), input: choice(states, this.#shown) });
-    text.input.addEventListener('input', () => { this.#text = text.value; this.refresh(); });
-    shown.input.addEventListener('change', () => { this.#shown = shown.value; this.refresh(); });
+    const states = [
+      ['all', t('sales.all')],
+      ['running', t('sales.running')],
+      ['closed', t('sales.ended')],
+    ];
+    const shown = new Field({
+      name: 'shown',
+      label: t('sales.shown'),
+      input: choice(states, this.#shown),
+    });
+    text.input.addEventListener('input', () => {
+      this.#text = text.value;
+      this.refresh();
+    });
+    shown.input.addEventListener('change', () => {
+      this.#shown = shown.value;
+      this.refresh();
+    });
     return h('div', { class: 'filters', role: 'search' }, text.element, shown.element);
   }
 
   #fits(sale, state) {
     const wanted = this.#text.trim().toLowerCase();
     const named = sale.name.toLowerCase().includes(wanted) || String(sale.product_id) === wanted;
-    return named && (this.#shown === 'all' || (this.#shown === 'running') === RUNNING.includes(state));
+    return (
+      named && (this.#shown === 'all' || (this.#shown === 'running') === RUNNING.includes(state))
+    );
   }
 
   /** Shows what is known now. */
@@ -103,7 +130,13 @@ export class SalesView {
     const sum = (units) => count(sales.reduce((all, sale) => all + units(sale), 0));
     setText(this.#figures.onSale, inState('open'));
     setText(this.#figures.soon, inState('scheduled', 'opening'));
-    setText(this.#figures.left, sum((sale) => sale.stock));
-    setText(this.#figures.sold, sum((sale) => Math.max(0, sale.total - sale.stock)));
+    setText(
+      this.#figures.left,
+      sum((sale) => sale.stock),
+    );
+    setText(
+      this.#figures.sold,
+      sum((sale) => Math.max(0, sale.total - sale.stock)),
+    );
   }
 }

@@ -1,4 +1,4 @@
-// Who is signed in: the token, in the memory of this module and nowhere else, and when it is forgotten.
+// Who is signed in: the token, in this module's memory and nowhere else, and when it is forgotten.
 //
 // It is never stored, put into an address or left in the page. Whoever reloads signs in again.
 
@@ -28,7 +28,7 @@ export class Session {
 
   /**
    * `onWarn(soon)` when it will be locked soon, and when it no longer will; `onEnd(reason)` with
-   * `left` (by choice), `idle`, `refused` (the token is no longer taken) or `absent` (no admin API).
+   * `left` (by choice), `idle`, `refused` (the token is no longer taken) or `absent` (no API).
    */
   constructor({ onWarn, onEnd }) {
     this.#onWarn = onWarn;

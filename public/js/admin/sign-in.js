@@ -31,28 +31,50 @@ export class SignIn {
   /** Makes the view; `reason` is why the session before ended, null at first. */
   build(reason) {
     const input = textInput({ type: 'password', autocapitalize: 'none', required: true });
-    this.#field = new Field({ name: 'token', label: t('signin.token'), input, hint: t('signin.hint') });
+    this.#field = new Field({
+      name: 'token',
+      label: t('signin.token'),
+      input,
+      hint: t('signin.hint'),
+    });
     const show = button(t('signin.show'), null, {
-      kind: 'quiet small', 'aria-pressed': 'false',
+      kind: 'quiet small',
+      'aria-pressed': 'false',
       click: () => {
         input.type = input.type === 'password' ? 'text' : 'password';
         show.setAttribute('aria-pressed', String(input.type === 'text'));
       },
     });
     this.#notice = h('p', { class: 'notice', role: 'alert', hidden: true });
-    const submit = h('button', { class: 'button', type: 'submit', id: 'sign-in', text: t('signin.do') });
-    const form = h('form', { class: 'signin-form', novalidate: true, autocomplete: 'off' },
-      this.#field.element, this.#notice, h('div', { class: 'signin-actions' }, submit, show));
+    const submit = h('button', {
+      class: 'button',
+      type: 'submit',
+      id: 'sign-in',
+      text: t('signin.do'),
+    });
+    const form = h(
+      'form',
+      { class: 'signin-form', novalidate: true, autocomplete: 'off' },
+      this.#field.element,
+      this.#notice,
+      h('div', { class: 'signin-actions' }, submit, show),
+    );
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       whileBusy(form, () => this.#try());
     });
     const tone = reason === 'left' ? 'good' : 'warn';
     if (reason) this.#say(tone, t(`signed-out.${reason}`, { minutes: IDLE_MAX_MINUTES }));
-    return h('section', { class: 'card signin', 'aria-labelledby': 'signin-title' },
+    return h(
+      'section',
+      { class: 'card signin', 'aria-labelledby': 'signin-title' },
       h('h1', { id: 'signin-title', text: t('signin.title') }),
-      h('p', { class: 'lead', text: t('signin.lead') }), form,
-      isSecureContext ? null : h('p', { class: 'notice', data: { tone: 'warn' }, text: t('signin.insecure') }));
+      h('p', { class: 'lead', text: t('signin.lead') }),
+      form,
+      isSecureContext
+        ? null
+        : h('p', { class: 'notice', data: { tone: 'warn' }, text: t('signin.insecure') }),
+    );
   }
 
   focus() {
@@ -68,10 +90,14 @@ export class SignIn {
       case null:
         this.#field.input.value = '';
         return this.#onToken(token);
-      case 'token': return this.#wrong(t('signin.wrong'));
-      case 'absent': return this.#say('bad', t('signin.absent'));
-      case 'away': return this.#say('warn', t('signin.away'));
-      default: return this.#say('bad', problemText(outcome.problem));
+      case 'token':
+        return this.#wrong(t('signin.wrong'));
+      case 'absent':
+        return this.#say('bad', t('signin.absent'));
+      case 'away':
+        return this.#say('warn', t('signin.away'));
+      default:
+        return this.#say('bad', problemText(outcome.problem));
     }
   }
 

@@ -19,9 +19,10 @@ export class Products {
   /** Takes a message; the ids of the products that changed. */
   take(message) {
     if (message.type === 'snapshot') {
-      // What the server says now counts, even if it was restarted with less.
-      this.#byId = new Map(message.products.map((product) => [product.product_id, { ...product }]));
-      return [...this.#byId.keys()];
+      // What the server says now counts, even if it was restarted with less. No sale is deleted,
+      // ever: one that is missing is one that an edge which has just started does not know yet.
+      for (const product of message.products) this.#byId.set(product.product_id, { ...product });
+      return message.products.map((product) => product.product_id);
     }
     const known = this.#byId.get(message.product_id);
     if (message.type !== 'stock' || !known || !isNewer(known, message)) return [];
