@@ -24,12 +24,12 @@ export function adjustmentText({ delta, reason }) {
 
 /**
  * Whether it is known now what became of an adjustment. Who is not let in or not reached is told
- * nothing of an earlier try under the same key, `wasOpen`; a refusal of the adjustment itself tells.
+ * nothing of an earlier try under the same key, `wasOpen`; a refusal of the change itself tells.
  */
-export function isKnown({ kind, status }, wasOpen) {
+export function isKnown({ kind, status, problem }, wasOpen) {
   if (kind === 'done') return true;
   if (kind === 'unknown') return false;
-  return !wasOpen || [404, 409, 422].includes(status);
+  return !wasOpen || status === 409 || status === 422 || problem.code === 'UNKNOWN_PRODUCT';
 }
 
 class Adjust {

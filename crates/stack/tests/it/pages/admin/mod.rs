@@ -11,6 +11,7 @@ use fantoccini::Locator;
 use serde_json::{Value, json};
 use stack::Stack;
 
+use super::access::findings;
 use crate::admin::TOKEN;
 use crate::browser::Browser;
 use crate::buyer::get;
@@ -125,7 +126,7 @@ impl<'a> Desk<'a> {
         all.into_iter().filter(|text| !text.contains("responded with a status of")).collect()
     }
 
-    /// Pictures in every colour and size; nothing scrolls sideways.
+    /// Pictures in every colour and size: nothing scrolls sideways, and axe-core finds nothing.
     async fn looks(&self, name: &str) {
         for (suffix, scheme, width, height) in [
             ("dark", "dark", 1280, 900),
@@ -139,6 +140,7 @@ impl<'a> Desk<'a> {
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth";
             let sideways = self.browser.value(overflow).await;
             assert_eq!(sideways, json!(0), "{name} {suffix}: scrolls sideways");
+            assert_eq!(findings(self.browser).await, json!([]), "{name} {suffix}");
         }
     }
 
