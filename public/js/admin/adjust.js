@@ -95,11 +95,9 @@ class Adjust {
   #preview() {
     const delta = this.#typed();
     const { total } = this.#sale;
-    this.#units.say(
-      delta === null
-        ? ''
-        : t('adjust.preview', { before: count(total), after: count(total + delta) }),
-    );
+    const isThere = delta !== null && total + delta >= 0;
+    const shown = { before: count(total), after: count(total + delta) };
+    this.#units.say(isThere ? t('adjust.preview', shown) : '');
   }
 
   /** Only the very same may be asked again. */
