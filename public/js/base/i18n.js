@@ -47,7 +47,7 @@ export const currentLanguage = () => language;
 
 let reshow = null;
 
-/** A page with more to lose than its place has another language shown by `show`, not by a reload. */
+/** A page with more to lose than its place shows another language itself, by `show`. */
 export function onLanguage(show) {
   reshow = show;
 }
