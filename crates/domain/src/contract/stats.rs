@@ -1,7 +1,7 @@
 //! Contributions: what every edge and settler says of itself once a second, over Pub/Sub.
 //!
-//! Counts are absolute since the process started, never deltas, so a lost contribution does no harm:
-//! whoever shows a rate divides by the time between the two it has.
+//! Counts are absolute since the process started, never deltas, so a lost contribution does no
+//! harm: whoever shows a rate divides by the time between the two it has.
 //! Invariant: what [`Contribution::parse`] takes is bounded, whatever was published.
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ pub const NAME_CHARS_MAX: usize = 80;
 /// contribution each second.
 pub const PRODUCTS_MAX: usize = 256;
 
-/// Upper bounds of the latency buckets, in µs, from 0.25 ms to 8 s in two steps a doubling; one more
-/// bucket takes what is slower.
+/// Upper bounds of the latency buckets, in µs, from 0.25 ms to 8 s in two steps a doubling; one
+/// more bucket takes what is slower.
 pub const LATENCY_BOUNDS_US: [u64; 30] = [
     250, 375, 500, 750, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000, 24_000,
     32_000, 48_000, 64_000, 96_000, 128_000, 192_000, 256_000, 384_000, 512_000, 768_000,
@@ -128,7 +128,8 @@ pub struct ProductFigures {
 }
 
 impl Contribution {
-    /// Reads what Pub/Sub delivered; `None` for anything malformed, too large, or of another version.
+    /// Reads what Pub/Sub delivered; `None` for anything malformed, too large, or of another
+    /// version.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         if payload.len() > BYTES_MAX {
             return None;
