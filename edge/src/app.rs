@@ -27,6 +27,7 @@ use crate::read::{Catalogue, OrderReader};
 use crate::reserve::{Limits, RedisClock, Reserver, script};
 use crate::server;
 use crate::settings::{AdminSettings, BuyerTokenSettings, ReserveSettings, Settings};
+use crate::stats::{Speaker, Stats};
 
 /// Reads only: the catalogue, and orders people follow.
 const DATABASE_CONNECTIONS: usize = 4;
@@ -49,6 +50,7 @@ struct Edge {
     publisher: Publisher,
     subscriber: Subscriber,
     board: Board,
+    speaker: Speaker,
     database: service::readiness::Part,
     products: service::readiness::Part,
     /// Not told to stop.
@@ -82,7 +84,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let background = TaskTracker::new();
     let catalogue = edge.context.feed.catalogue.clone();
     background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, closed.clone()));
-    background.spawn(edge.subscriber.run(edge.board, closed));
+    background.spawn(edge.subscriber.run(edge.board, closed.clone()));
+    background.spawn(edge.speaker.run(closed));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
     let serving = server::run(listener, edge.context, limits, leave);
 
@@ -115,13 +118,12 @@ impl Edge {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let mut readiness = Readiness::default();
-        let database_url = &servers.database_url;
-        let pool =
-            service::postgres::pool(database_url, "edge", DATABASE_CONNECTIONS, DATABASE_SESSION)
-                .context("DATABASE_URL")?;
-        let books =
-            service::postgres::pool(database_url, "edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)
-                .context("DATABASE_URL")?;
+        let open = |name, connections, session| {
+            service::postgres::pool(&servers.database_url, name, connections, session)
+                .context("DATABASE_URL")
+        };
+        let pool = open("edge", DATABASE_CONNECTIONS, DATABASE_SESSION)?;
+        let books = open("edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)?;
         let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
         let (publish, publisher) = publisher(
             servers.amqp_url.clone(),
@@ -139,19 +141,12 @@ impl Edge {
             batchers.clone(),
         );
         let board = Board::default();
-        let feed = Feed {
-            board: board.reader(),
-            catalogue: Catalogue::default(),
-            orders: OrderReader::new(pool.clone(), redis.clone()),
-            watchers: Watchers::default(),
-            clock: Arc::new(RedisClock::new(Instant::now())),
-            metrics: metrics.clone(),
-            silence_max: settings.http.silence_ms,
-            stop,
-        };
+        let orders = OrderReader::new(pool.clone(), redis.clone());
+        let feed = feed(&board, orders, metrics.clone(), settings.http.silence_ms, stop);
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
-        let subscriber = subscriber(&feed, redis, reserver.clone(), readiness.part("redis"));
+        let subscriber =
+            subscriber(&feed, redis.clone(), reserver.clone(), readiness.part("redis"));
         let (database, products) = (readiness.part("database"), readiness.part("products"));
         let staying = readiness.part("staying");
         let context = Arc::new(Context {
@@ -165,20 +160,44 @@ impl Edge {
             allowed_origins: settings.http.allowed_origins.clone(),
             buyer_token_key: buyer_token_key(&settings.buyer_token)?,
             tracer: Tracer::new(Instant::now()),
+            connections: TaskTracker::new(),
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
+        let speaker = speaker(settings, redis, &context);
         Ok(Self {
             context,
             pool,
             publisher,
             subscriber,
             board,
+            speaker,
             database,
             products,
             staying,
             batchers,
         })
+    }
+}
+
+/// What clients of the feed are served from.
+fn feed(
+    board: &Board,
+    orders: OrderReader,
+    metrics: Metrics,
+    silence_max: Duration,
+    stop: CancellationToken,
+) -> Feed {
+    Feed {
+        board: board.reader(),
+        catalogue: Catalogue::default(),
+        orders,
+        watchers: Watchers::default(),
+        stats: Stats::default(),
+        clock: Arc::new(RedisClock::new(Instant::now())),
+        metrics,
+        silence_max,
+        stop,
     }
 }
 
@@ -194,9 +213,23 @@ fn subscriber(
         catalogue: feed.catalogue.clone(),
         clock: feed.clock.clone(),
         watchers: feed.watchers.clone(),
+        stats: feed.stats.clone(),
         reserver,
         ready,
         metrics: feed.metrics.clone(),
+    }
+}
+
+/// What says how the edge of `context` is, to its viewers and to the other edges.
+fn speaker(settings: &Settings, redis: RedisPool, context: &Context) -> Speaker {
+    Speaker {
+        name: settings.instance.name(settings.http.http_addr),
+        stats: context.feed.stats.clone(),
+        redis,
+        metrics: context.metrics.clone(),
+        readiness: context.readiness.clone(),
+        connections: context.connections.clone(),
+        clock: context.feed.clock.clone(),
     }
 }
 
