@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use books::effects::Effect;
 use books::records::SaleRecord;
 use domain::contract::order_message::QueuedOrder;
-use domain::{
-    Epoch, Holder, OrderStatus, ProductId, ReservationId, SaleWindow, Seq, StoredState, UserId,
-};
+use domain::{Epoch, Holder, OrderStatus, ProductId, ReservationId, Seq, UserId};
 use service::postgres::DatabaseError;
 
 /// One order as recorded.

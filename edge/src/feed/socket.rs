@@ -106,6 +106,7 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>, scope: Scop
         feed,
         writer,
         seen: 0,
+        listed: 0,
         watches: HashMap::new(),
         news,
     };
@@ -123,8 +124,10 @@ struct Client {
     id: u64,
     feed: Feed,
     writer: WebSocketWrite<WriteHalf<Stream>>,
-    /// Number of the last change sent.
+    /// Number of the last change of stock sent.
     seen: u64,
+    /// Number of the last change of the list sent.
+    listed: u64,
     /// Orders it waits for, each with what it was told last.
     watches: HashMap<ReservationId, Option<OrderStatus>>,
     news: mpsc::Sender<SettledOrder>,
@@ -153,6 +156,7 @@ impl Client {
     ) -> Result<u16, Gone> {
         let stop = self.feed.stop.clone();
         let mut changes = self.feed.board.changes();
+        let mut listed = self.feed.catalogue.changes();
         self.greet().await?;
         let silence_max = self.feed.silence_max;
         let mut heartbeat = tokio::time::interval(HEARTBEAT_MAX.min(silence_max / 3));
@@ -177,6 +181,8 @@ impl Client {
                     if changed.is_err() { return Ok(1001) }
                     self.send_changes().await?;
                 }
+                // The sender lives as long as the catalogue this client holds.
+                _ = listed.changed() => self.send_listed().await?,
                 frame = next_frame(&mut frames) => {
                     self.write(Frame::text(Payload::Borrowed(&frame))).await?;
                 }
@@ -203,8 +209,9 @@ impl Client {
         self.send(&ServerMessage::Hello { protocol: PROTOCOL, server_time: &server_time }).await?;
         let published = self.feed.board.load();
         self.seen = published.change;
-        let products = self.feed.catalogue.load().unwrap_or_default();
-        let snapshot = with_views(products.values(), &published, now_ms, |views| {
+        let listing = self.feed.catalogue.load().unwrap_or_default();
+        self.listed = listing.change;
+        let snapshot = with_views(listing.sales(), &published, now_ms, |views| {
             ServerMessage::Snapshot { products: &views }.to_json()
         });
         self.write(Frame::text(Payload::Owned(snapshot))).await
@@ -219,6 +226,21 @@ impl Client {
         for slot in published.slots.values().filter(|slot| slot.change > seen) {
             let message: Bytes = slot.message.clone();
             self.write(Frame::text(Payload::Borrowed(&message))).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the products that were listed, or are told of otherwise, since the last time.
+    async fn send_listed(&mut self) -> Result<(), Gone> {
+        let listing = self.feed.catalogue.load().unwrap_or_default();
+        let since = std::mem::replace(&mut self.listed, listing.change);
+        let published = self.feed.board.load();
+        let messages = with_views(listing.since(since), &published, self.feed.now_ms(), |views| {
+            let message = |product| ServerMessage::Product { product }.to_json();
+            views.iter().map(message).collect::<Vec<_>>()
+        });
+        for message in messages {
+            self.write(Frame::text(Payload::Owned(message))).await?;
         }
         Ok(())
     }

@@ -171,7 +171,7 @@ impl Subscriber {
     /// Reads the newest values of every product, and publishes what windows changed.
     async fn look(&self, board: &mut Board) {
         let products: Vec<_> = match self.catalogue.load() {
-            Some(products) => products.keys().copied().collect(),
+            Some(listing) => listing.products.keys().copied().collect(),
             None => Vec::new(),
         };
         let groups = group_by_node(&self.redis, products, |p| keys::sale(*p)).await;

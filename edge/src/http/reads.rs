@@ -14,9 +14,9 @@ use crate::read::StoredOrder;
 
 /// Every product, from memory.
 pub(super) fn products(context: &Context) -> Answer {
-    let Some(products) = context.feed.catalogue.load() else { return refuse(Code::Unavailable) };
+    let Some(listing) = context.feed.catalogue.load() else { return refuse(Code::Unavailable) };
     let published = context.feed.board.load();
-    let body = with_views(products.values(), &published, context.feed.now_ms(), |products| {
+    let body = with_views(listing.sales(), &published, context.feed.now_ms(), |products| {
         ProductList { products }.to_json()
     });
     json(StatusCode::OK, body)
@@ -24,14 +24,14 @@ pub(super) fn products(context: &Context) -> Answer {
 
 /// One product, from memory.
 pub(super) fn product(context: &Context, id: &str) -> Answer {
-    let Some(products) = context.feed.catalogue.load() else { return refuse(Code::Unavailable) };
+    let Some(listing) = context.feed.catalogue.load() else { return refuse(Code::Unavailable) };
     let id = id.parse().ok().and_then(|id| ProductId::new(id).ok());
-    let Some(product) = id.and_then(|id| products.get(&id)) else {
+    let Some((_, sale)) = id.and_then(|id| listing.products.get(&id)) else {
         return refuse(Code::UnknownProduct);
     };
     let published = context.feed.board.load();
     let now_ms = context.feed.now_ms();
-    let body = with_views(std::iter::once(product), &published, now_ms, |views| {
+    let body = with_views(std::iter::once(sale), &published, now_ms, |views| {
         views.first().map(|view| view.to_json())
     });
     json(StatusCode::OK, body.unwrap_or_default())

@@ -55,15 +55,11 @@ export class Catalogue {
   /** Takes the feed's messages; whether something changed. */
   hear(message, nowMs) {
     if (message.type === 'snapshot') return this.list(message.products, nowMs);
+    if (message.type === 'product') return this.#take(message.product, nowMs);
     const known = this.#sales.get(message.product_id);
     if (message.type !== 'stock' || !known || !isNewer(known, message)) return false;
     this.#live(known, message);
     return true;
-  }
-
-  /** Whether a frame is of a sale no list had yet. */
-  isUnknown(message) {
-    return message.type === 'stock' && !this.#sales.has(message.product_id);
   }
 
   /** Takes every product as an edge lists it. */
@@ -72,15 +68,19 @@ export class Catalogue {
     for (const id of this.#sales.keys()) {
       if (!listed.has(id) && !this.#isOwn(id, nowMs)) this.#sales.delete(id);
     }
-    for (const product of products) {
-      const known = this.#sales.get(product.product_id);
-      if (!known) this.#sales.set(product.product_id, { ...product });
-      else {
-        if (!this.#isOwn(product.product_id, nowMs)) {
-          Object.assign(known, product, only(known, LIVE));
-        }
-        if (isNewer(known, product)) this.#live(known, product);
+    for (const product of products) this.#take(product, nowMs);
+    return true;
+  }
+
+  /** Takes one product as an edge lists it. */
+  #take(product, nowMs) {
+    const known = this.#sales.get(product.product_id);
+    if (!known) this.#sales.set(product.product_id, { ...product });
+    else {
+      if (!this.#isOwn(product.product_id, nowMs)) {
+        Object.assign(known, product, only(known, LIVE));
       }
+      if (isNewer(known, product)) this.#live(known, product);
     }
     return true;
   }

@@ -14,8 +14,6 @@ const DONE = {
   close: 'close.done',
   reset: 'reset.done',
 };
-/** A sale that is hot sends twenty frames a second. */
-const LOAD_SOON_MS = 500;
 
 export class Desk {
   catalogue = new Catalogue();
@@ -29,7 +27,6 @@ export class Desk {
   #onChange;
   /** How to ask again for a change Redis did not have yet, by product. */
   #again = new Map();
-  #timer = null;
 
   /** `onChange()` whenever something shown may have changed. */
   constructor({ api, clock, onChange }) {
@@ -45,8 +42,7 @@ export class Desk {
 
   /** Takes a message of the feed. */
   hear(message) {
-    if (this.catalogue.isUnknown(message)) this.#loadSoon();
-    else if (this.catalogue.hear(message, Date.now())) this.#onChange();
+    if (this.catalogue.hear(message, Date.now())) this.#onChange();
   }
 
   /** Reads the list of products anew; the feed goes on without it. */
@@ -55,14 +51,6 @@ export class Desk {
     if (products === null) return;
     this.catalogue.list(products.products, Date.now());
     this.#onChange();
-  }
-
-  /** Edges list a new sale within a second; until then its frames say nothing of its name. */
-  #loadSoon() {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = null;
-      this.load();
-    }, LOAD_SOON_MS);
   }
 
   /** One product as it is listed; null when it is not, or nobody answers. */

@@ -12,7 +12,7 @@ export function isNewer(a, b) {
   return Date.parse(b.server_time) > Date.parse(a.server_time);
 }
 
-/** Keeps products up to date from snapshot and stock messages, in whatever order they come. */
+/** Keeps products up to date from snapshot, product and stock messages. */
 export class Products {
   #byId = new Map();
 
@@ -24,15 +24,14 @@ export class Products {
       for (const product of message.products) this.#byId.set(product.product_id, { ...product });
       return message.products.map((product) => product.product_id);
     }
+    if (message.type === 'product') {
+      this.#byId.set(message.product.product_id, message.product);
+      return [message.product.product_id];
+    }
     const known = this.#byId.get(message.product_id);
     if (message.type !== 'stock' || !known || !isNewer(known, message)) return [];
     Object.assign(known, message);
     return [message.product_id];
-  }
-
-  /** Whether a stock message is of a product the snapshot did not have. */
-  isUnknown(message) {
-    return message.type === 'stock' && !this.#byId.has(message.product_id);
   }
 
   get(id) {

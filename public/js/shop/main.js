@@ -16,10 +16,6 @@ const TICK_EVERY_MS = 250;
 const CHART_SPAN_S = 120;
 /** Cards drawn before somebody asks for more: a phone draws these well. */
 const CARDS_FIRST = 24;
-/** How often the list is read for a product the snapshot did not have: it is refreshed so often, */
-const LIST_EVERY_MS = 1_000;
-/** and how many times: one that is not there by then was never meant to be shown. */
-const LISTS_MAX = 5;
 /** What can be bought comes first. */
 const ORDER = ['open', 'opening', 'paused', 'scheduled', 'sold_out', 'closed'];
 
@@ -36,8 +32,6 @@ let feed = null;
 let chart = null;
 let charted = null;
 let rate = new Rate();
-/** Products to be listed, and how often the list is still read for each. */
-const missing = new Map();
 
 const serverMs = () => clock.at(Date.now());
 
@@ -48,40 +42,13 @@ function hear(message) {
     for (const { purchase } of sales.values()) purchase.hear(message);
     return;
   }
-  if (products.isUnknown(message)) listProducts(message.product_id);
   const before = products.get(message.product_id)?.stock;
   const changed = products.take(message);
-  if (message.type === 'snapshot') layOut();
+  if (message.type === 'snapshot' || message.type === 'product') layOut();
   for (const id of changed) {
     if (message.type === 'stock') speakStock(products.get(id), before);
     showSale(id);
     if (id === charted) rate.note(products.get(id).stock, performance.now());
-  }
-}
-
-/**
- * A sale that was created after the snapshot is listed like the others. The feed may be ahead of
- * the list, so it is read until the sale is there.
- */
-async function listProducts(unknown) {
-  const reading = missing.size > 0;
-  missing.set(unknown, LISTS_MAX);
-  if (reading) return;
-  while (missing.size > 0) {
-    try {
-      const response = await fetch('/api/products', { signal: AbortSignal.timeout(5_000) });
-      if (response.ok) hear({ type: 'snapshot', ...(await response.json()) });
-    } catch {
-      // Read again below.
-    }
-    for (const [id, reads] of missing) {
-      if (reads === 1 || products.get(id)) missing.delete(id);
-      else missing.set(id, reads - 1);
-    }
-    if (missing.size > 0)
-      await new Promise((resolve) => {
-        setTimeout(resolve, LIST_EVERY_MS);
-      });
   }
 }
 

@@ -47,6 +47,11 @@ pub enum ServerMessage<'a> {
         /// When the frame was written, RFC 3339; the state is that of this moment.
         server_time: &'a str,
     },
+    /// A product is new, or has another name, price, total, limit or hold.
+    Product {
+        /// All of it.
+        product: &'a ProductView<'a>,
+    },
     /// Sent every 15 s, so that silence means trouble.
     Heartbeat {
         /// RFC 3339.

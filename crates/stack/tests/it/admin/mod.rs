@@ -2,6 +2,7 @@
 
 mod command_line;
 mod life;
+mod listed;
 mod race;
 mod readme;
 mod requests;

@@ -203,7 +203,8 @@ async fn an_expiry_whose_settler_died_returns_each_unit_once() {
         points.fired(point).await;
         wait_status(&ledger, order.text("reservation_id"), "expired").await;
         wait_quiet(&stack, &ledger).await;
-        assert_eq!(ledger.number("SELECT stock FROM products WHERE id = 1").await, 1000, "{point}");
+        let stock = ledger.number("SELECT stock FROM products WHERE id = 1").await;
+        assert_eq!(stock, 1000, "{point}");
     }
     let again = buy(stack.http(), 1).await.unwrap();
     assert_eq!(again.status, 202, "whose order expired may buy again: {again:?}");
