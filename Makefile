@@ -26,6 +26,7 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	cargo build --workspace --locked $(TEST_FEATURES)
 	target/debug/stack install --tests
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --locked check licenses bans sources
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked $(TEST_FEATURES); \
 	else cargo test --workspace --locked $(TEST_FEATURES) --lib --bins --tests -- --test-threads=2; fi
 

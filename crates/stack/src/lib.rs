@@ -22,6 +22,7 @@ mod servers;
 mod signal;
 mod stack;
 mod supervise;
+mod wheels;
 
 pub use options::{Limits, Server, StackOptions};
 pub use process::{ProcessStatus, State};
