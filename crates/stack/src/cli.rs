@@ -73,7 +73,7 @@ enum Command {
         /// What only tests need as well: a browser
         #[arg(long)]
         tests: bool,
-        /// What only `make bench` needs as well: wrk
+        /// What only `make bench` and `make slow` need as well: wrk, slowhttptest
         #[arg(long)]
         bench: bool,
     },

@@ -1,5 +1,5 @@
 //! Installs the servers that are missing, on Debian and Ubuntu; for tests a browser, too, and for
-//! the bench its load generator. What Debian does not have is left to `wheels`.
+//! the bench its load generators. What Debian does not have is left to `wheels`.
 //!
 //! Invariant: no service of what is installed here runs or is enabled afterwards, and no default
 //! PostgreSQL cluster is left behind. Elsewhere, or without rights, nothing is changed and the one

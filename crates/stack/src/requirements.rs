@@ -62,7 +62,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything the system has to provide.
-pub(crate) const TOOLS: [Tool; 10] = [
+pub(crate) const TOOLS: [Tool; 11] = [
     Tool {
         name: "redis-server",
         source: Source::Debian("redis-server"),
@@ -134,6 +134,14 @@ pub(crate) const TOOLS: [Tool; 10] = [
         minimum: None,
         find: || find::on_path("wrk"),
         version: |program| ask(program, "--version"),
+    },
+    Tool {
+        name: "slowhttptest",
+        source: Source::Debian("slowhttptest"),
+        needed_for: For::Bench,
+        minimum: None,
+        find: || find::on_path("slowhttptest"),
+        version: |program| ask(program, "-h"),
     },
     Tool {
         name: "k6",

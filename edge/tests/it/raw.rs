@@ -49,6 +49,19 @@ impl Raw {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Bytes the server has handed to its kernel and this side has not taken (`/proc/net/tcp`,
+    /// proc(5)).
+    pub(crate) fn unread(&self) -> u64 {
+        let (client, server) =
+            (self.stream.local_addr().unwrap().port(), self.stream.peer_addr().unwrap().port());
+        let ends = |address: &str, port| address.ends_with(&format!(":{port:04X}"));
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let found = sockets.find(|socket| ends(socket[1], server) && ends(socket[2], client));
+        let queues = found.map_or("0:0".to_owned(), |socket| socket[4].to_owned());
+        u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap()
+    }
+
     /// Whether all of it went out; waits for a server that does not take it.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()

@@ -138,7 +138,7 @@ fn ports_agree_everywhere() {
     let address = format!("edge:{}", dockerfile.port("edge"));
     assert_eq!(servers.len(), 2, "{upstreams}");
     assert!(servers.iter().all(|s| s.starts_with(&format!("{address} resolve "))), "{servers:?}");
-    let listen = format!("listen {};", dockerfile.port("web"));
+    let listen = format!("\nlisten {} ", dockerfile.port("web"));
     assert!(read("nginx/compose/listen.conf").contains(&listen));
 
     let scraped: Value = serde_saphyr::from_str(&read("deploy/prometheus/prometheus.yml")).unwrap();
