@@ -44,6 +44,14 @@ impl Raw {
         Self { stream: socket.connect(to).await.unwrap(), read: Vec::new(), patience: ANSWER_MAX }
     }
 
+    /// The same, with as small a receive buffer as the kernel gives.
+    pub(crate) async fn connect_small(base: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        let to = base.strip_prefix("http://").unwrap().parse().unwrap();
+        Self { stream: socket.connect(to).await.unwrap(), read: Vec::new(), patience: ANSWER_MAX }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A server that refuses early may have closed: what it said is still read.
         let _ = self.stream.write_all(bytes).await;
