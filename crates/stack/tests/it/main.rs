@@ -3,6 +3,7 @@
 
 mod admin;
 mod browser;
+mod build_context;
 mod buyer;
 mod cluster;
 mod command_line;
