@@ -18,6 +18,7 @@ mod idempotency;
 mod machine;
 mod monitoring;
 mod openapi;
+mod orphans;
 mod page;
 mod reconcile;
 mod runbook;
