@@ -36,8 +36,8 @@ const HEADERS_MAX: usize = 100;
 /// the smaller of this and `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 /// Bytes of answers the kernel keeps for a client that does not read, before `PatientStream` waits;
-/// nearly every answer fits. Left to itself the kernel takes megabytes for each connection, and what
-/// it takes is missing to everybody on the host.
+/// nearly every answer fits. Left to itself the kernel takes megabytes for each connection, and
+/// what it takes is missing to everybody on the host.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,4 +1,5 @@
-//! Runs slowhttptest, which keeps connections busy by being slow, and counts which the server closed.
+//! Runs slowhttptest, which keeps connections busy by being slow, and counts what the server closed
+//! of them.
 //!
 //! Invariant: an attack that does not stand is an error, never a quiet measurement beside nothing.
 
@@ -77,7 +78,7 @@ impl Attack {
         let folder = tempfile::tempdir()?;
         let (count, rate) = (CONNECTIONS.to_string(), A_SECOND.to_string());
         let seconds = length.as_secs().to_string();
-        // It spins: a core of its own once every connection stands, which is not the server's doing.
+        // It spins, on a core of its own once every connection stands: not the server's doing.
         // An attacker has a machine of his own; here he gets what nobody else wants.
         let child = Command::new("chrt")
             .args(["--idle", "0", "slowhttptest"])

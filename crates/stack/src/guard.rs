@@ -1,9 +1,9 @@
 //! Ends what a stack leaves behind when it is killed itself, as by a test runner at its timeout.
 //!
-//! A small process that outlives the stack and waits for the end of a pipe only the stack holds: the
-//! kernel closes it, however the stack ends. (A signal at a parent's death reaches one process and
-//! not what that one started, and is tied to the thread that forked.) Whoever writes its errors to a
-//! log of the stack belongs to it, descendants and what was started a moment ago included.
+//! A small process that outlives the stack and waits for the end of a pipe only the stack holds:
+//! the kernel closes it, however the stack ends. (A signal at a parent's death reaches one process
+//! and not what that one started, and is tied to the thread that forked.) Whoever writes its errors
+//! to a log of the stack belongs to it, descendants and what was started a moment ago included.
 //! Invariant: a process that was started after the stack's end is none of this guard's.
 
 use std::collections::BTreeSet;

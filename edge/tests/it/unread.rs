@@ -1,5 +1,5 @@
-//! F22, the one a limit of silence does not find: a feed client that goes on sending pings and reads
-//! nothing. Its answers fill what the kernel holds for it, and a write that is stuck ends it.
+//! F22, the one a limit of silence does not find: a feed client that goes on sending pings and
+//! reads nothing. Its answers fill what the kernel holds for it, and a write that is stuck ends it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What a build of the images sees, and what its layers keep: no settings, no keys, no stack's data.
+//! What a build of the images sees, and what its layers keep: no settings, no keys, no data of a
+//! stack.
 //!
 //! Whoever has an image has every layer of it, and every ARG and ENV besides.
 
@@ -15,8 +16,8 @@ fn patterns() -> Vec<(bool, String)> {
     lines.map(read).collect()
 }
 
-/// Whether the last pattern that fits a path, or a folder it is in, keeps it out: as Docker reads it
-/// (<https://docs.docker.com/build/concepts/context/#dockerignore-files>).
+/// Whether the last pattern that fits a path, or a folder it is in, keeps it out, as Docker reads
+/// them (<https://docs.docker.com/build/concepts/context/#dockerignore-files>).
 fn is_kept_out(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let patterns = patterns();

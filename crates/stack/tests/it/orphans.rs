@@ -1,5 +1,5 @@
-//! A stack that is killed with -9 takes everything it started with it: whoever ran it, such as a test
-//! runner at its timeout, has nobody to clean up after.
+//! A stack that is killed with -9 takes everything it started with it: whoever ran it, such as a
+//! test runner at its timeout, has nobody to clean up after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

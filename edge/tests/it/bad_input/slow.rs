@@ -66,7 +66,7 @@ async fn slow_clients_are_cut_off_and_nobody_else_notices() {
 
 /// Connections of the edge in the next test.
 const CONNECTIONS_MAX: usize = 30;
-/// What the kernel may hold for a client that does not read: twice what is set, as it counts its own
+/// What the kernel may hold for a client that does not read: more than is set, as it counts its own
 /// share. Without a bound it takes megabytes.
 const UNREAD_MAX: u64 = 256 * 1024;
 
