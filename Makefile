@@ -1,5 +1,5 @@
 # One line a target; `make` alone lists them.
-.PHONY: help run reset doctor test bench microbench chaos simulate loadtest
+.PHONY: help run reset doctor test bench slow microbench chaos simulate loadtest
 .DEFAULT_GOAL := help
 # Tests run what was built with TLS and kill points; clippy and docs see what was built without.
 TEST_FEATURES := --features edge/tls,settler/tls,stack/tls,edge/kill-points,settler/kill-points,stack/kill-points
@@ -26,6 +26,7 @@ test: ## Install what tests need; format, clippy, docs, unit and integration tes
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	cargo build --workspace --locked $(TEST_FEATURES)
 	target/debug/stack install --tests
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --locked check licenses bans sources
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked $(TEST_FEATURES); \
 	else cargo test --workspace --locked $(TEST_FEATURES) --lib --bins --tests -- --test-threads=2; fi
 
@@ -33,6 +34,11 @@ bench: ## The whole system beside what the machine could do, 15 minutes (BENCH_R
 	@cargo build --release --locked -p stack -p edge -p settler -p bench
 	@target/release/stack install --bench
 	@target/release/bench
+
+slow: ## Buyers beside a thousand slow clients (slowhttptest): they notice nothing, 8 minutes
+	@cargo build --release --locked -p stack -p edge -p settler -p bench
+	@target/release/stack install --bench
+	@BENCH_ROWS=slow BENCH_JSON=target/slow.json target/release/bench
 
 microbench: ## Criterion: what runs per request or per batch
 	cargo build --release --locked -p stack -p edge -p settler

@@ -34,6 +34,10 @@ const HEADERS_MAX: usize = 100;
 /// begins, and one that is turned away there waits a second before it tries again. The kernel takes
 /// the smaller of this and `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+/// Bytes of answers the kernel keeps for a client that does not read, before `PatientStream` waits;
+/// nearly every answer fits. Left to itself the kernel takes megabytes for each connection, and
+/// what it takes is missing to everybody on the host.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time between the last connection that is taken and the end of those without a request: what a
@@ -78,6 +82,8 @@ pub struct Limits {
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // Connections inherit it from the socket that listens.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

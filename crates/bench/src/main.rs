@@ -4,6 +4,7 @@
 //! Invariant: the exit code is 0 only if every row was measured and every invariant held.
 
 mod accounting;
+mod attack;
 mod batches;
 mod ceiling;
 mod http;
@@ -31,7 +32,7 @@ use lab::Lab;
 use report::{Report, say};
 use row::Row;
 use rows::{accepted, edge_alone, feed, growth, latency, one_by_one, overload};
-use rows::{script, settler_alone, sold_out};
+use rows::{script, settler_alone, slow, sold_out};
 
 // As in the programs it is compared with.
 #[global_allocator]
@@ -43,7 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What to measure, comma-separated; by default everything
+    /// What to measure, comma-separated; by default everything but slow
     #[arg(long, env = "BENCH_ROWS", value_enum, value_delimiter = ',')]
     rows: Vec<Measurement>,
     /// Length of one run in seconds; a row has several
@@ -91,6 +92,8 @@ enum Measurement {
     Products,
     /// A sale of ten million units
     TenMillion,
+    /// Buyers beside slow clients; only when asked for, as it fails when buyers notice
+    Slow,
 }
 
 impl Measurement {
@@ -107,7 +110,13 @@ impl Measurement {
             Self::Feed => feed::rows(lab).await,
             Self::Products => growth::products(lab).await,
             Self::TenMillion => growth::ten_million(lab).await,
+            Self::Slow => slow::rows(lab).await,
         }
+    }
+
+    /// Whether it is measured: asked for, or one of those that are when nothing is.
+    fn is_wanted(self, asked: &[Self]) -> bool {
+        if asked.is_empty() { self != Self::Slow } else { asked.contains(&self) }
     }
 
     fn name(self) -> String {
@@ -151,7 +160,7 @@ async fn run(cli: &Cli) -> Report {
     let mut rows = Vec::new();
     say(&report::heading());
     for measurement in Measurement::value_variants() {
-        if !cli.rows.is_empty() && !cli.rows.contains(measurement) {
+        if !measurement.is_wanted(&cli.rows) {
             continue;
         }
         let name = measurement.name();

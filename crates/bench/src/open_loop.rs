@@ -76,6 +76,14 @@ impl Told {
         parts.join(", ")
     }
 
+    /// Adds another run.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.merge(other);
+        self.due += other.due;
+        self.turned_away += other.turned_away;
+        self.seconds += other.seconds;
+    }
+
     fn merge(&mut self, other: &Self) {
         self.accepted.merge(&other.accepted);
         self.refused.merge(&other.refused);

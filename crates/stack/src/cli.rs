@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::control::{self, Answer, Request};
+use crate::guard::{self, Directory};
 use crate::process::State;
 use crate::requirements::For;
 use crate::{Limits, Stack, StackOptions, doctor, install, loadtest};
@@ -73,12 +74,19 @@ enum Command {
         /// What only tests need as well: a browser
         #[arg(long)]
         tests: bool,
-        /// What only `make bench` needs as well: wrk
+        /// What only `make bench` and `make slow` need as well: wrk, slowhttptest
         #[arg(long)]
         bench: bool,
     },
     /// Run the k6 load test against the running stack, then check PostgreSQL
     Loadtest,
+    /// End what a stack leaves behind when it is killed (started by every stack itself)
+    #[command(hide = true)]
+    Guard {
+        /// Delete its directory, too
+        #[arg(long)]
+        delete: bool,
+    },
 }
 
 /// `stack up`.
@@ -176,6 +184,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             install::run(&also)
         }
         Command::Loadtest => loadtest::run(&dir).await,
+        Command::Guard { delete } => {
+            guard::watch(&dir, if delete { Directory::Deleted } else { Directory::Kept })
+        }
     }
 }
 

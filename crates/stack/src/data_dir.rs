@@ -158,6 +158,12 @@ impl Running {
     }
 }
 
+/// The time as `start_ticks` counts it: when a thread began that begins now.
+pub(crate) fn ticks_now() -> Option<u64> {
+    let began = || start_ticks(&fs::read_to_string("/proc/thread-self/stat").ok()?);
+    std::thread::spawn(began).join().ok()?
+}
+
 /// Field 22 of `/proc/pid/stat` (proc(5)); the name in field 2 may hold spaces and parentheses.
 fn start_ticks(stat: &str) -> Option<u64> {
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
@@ -171,6 +177,7 @@ mod tests {
     fn a_process_is_known_by_pid_and_start_time() {
         let me = Running::of(std::process::id()).unwrap();
         assert!(me.is_alive());
+        assert!(ticks_now().unwrap() >= me.start_ticks);
         assert!(!Running { start_ticks: me.start_ticks + 1, ..me }.is_alive());
         let odd = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1";
         assert_eq!(start_ticks(odd), Some(123_456));

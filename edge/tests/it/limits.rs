@@ -69,10 +69,39 @@ async fn one_address_gets_its_share_whatever_it_says_of_itself() {
     let answers = hurry(base, PROXY, lied).await;
     assert!(refused(&answers).iter().any(|a| is_too_many(a)), "{:?}", answers.last());
 
+    networks_of_ipv6_are_counted_as_one(base).await;
     feeds_of_one_address_are_counted(base).await;
     let answers = hurry(base, "127.0.0.5", |_| "-".to_owned()).await;
     assert_eq!(answers[0].status, 200, "another address is not concerned");
     sale.stack.shutdown().await;
+}
+
+/// Networks of 64 bits, whatever nginx makes of their zeros.
+const NETWORKS: [&str; 9] = [
+    "2001:db8:1:2",
+    "2001:db8:1:0",
+    "2001:db8:0:0",
+    "2001:0:0:0",
+    "2001:0:0:2",
+    "2001:0:1:0",
+    "0:0:0:2",
+    "0:0:1:2",
+    "0:0:0:0",
+];
+/// Addresses in one, each of which alone would be let through so often.
+const HOSTS: [&str; 5] = ["0:0:0:1", "1:2:3:4", "1:0:0:0", "1:0:0:4", "0:0:3:4"];
+
+async fn networks_of_ipv6_are_counted_as_one(base: &str) {
+    for network in NETWORKS {
+        let forwarded = |number: usize| format!("{network}:{}", HOSTS[number % HOSTS.len()]);
+        let answers = hurry(base, PROXY, forwarded).await;
+        assert!(refused(&answers).iter().any(|a| is_too_many(a)), "all of {network} was let in");
+    }
+    let forwarded = |number: usize| format!("2001:db8:7:{:x}:0:0:0:1", number % 9);
+    let answers = hurry(base, PROXY, forwarded).await;
+    assert!(refused(&answers).is_empty(), "neighbours are not concerned: {:?}", answers.last());
+    let answers = hurry(base, PROXY, |number| format!("::ffff:10.9.8.{}", number % 9)).await;
+    assert!(refused(&answers).is_empty(), "IPv4 within IPv6 is IPv4: {:?}", answers.last());
 }
 
 async fn feeds_of_one_address_are_counted(base: &str) {

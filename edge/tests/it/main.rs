@@ -9,3 +9,4 @@ mod limits;
 mod parking;
 mod raw;
 mod socket;
+mod unread;

@@ -44,9 +44,30 @@ impl Raw {
         Self { stream: socket.connect(to).await.unwrap(), read: Vec::new(), patience: ANSWER_MAX }
     }
 
+    /// The same, with as small a receive buffer as the kernel gives.
+    pub(crate) async fn connect_small(base: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        let to = base.strip_prefix("http://").unwrap().parse().unwrap();
+        Self { stream: socket.connect(to).await.unwrap(), read: Vec::new(), patience: ANSWER_MAX }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A server that refuses early may have closed: what it said is still read.
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Bytes the server has handed to its kernel and this side has not taken (`/proc/net/tcp`,
+    /// proc(5)).
+    pub(crate) fn unread(&self) -> u64 {
+        let (client, server) =
+            (self.stream.local_addr().unwrap().port(), self.stream.peer_addr().unwrap().port());
+        let ends = |address: &str, port| address.ends_with(&format!(":{port:04X}"));
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let found = sockets.find(|socket| ends(socket[1], server) && ends(socket[2], client));
+        let queues = found.map_or("0:0".to_owned(), |socket| socket[4].to_owned());
+        u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap()
     }
 
     /// Whether all of it went out; waits for a server that does not take it.

@@ -9,7 +9,7 @@ use crate::raw::{Raw, ask, buy_bytes};
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
-const PING: u8 = 9;
+pub(crate) const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// A good handshake, with more headers.
@@ -21,7 +21,7 @@ pub(crate) fn handshake(more: &str) -> String {
 }
 
 /// A masked frame; the mask is zero, so the payload can be read in a failure.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match u8::try_from(payload.len()) {
         Ok(length) if length < 126 => bytes.push(0x80 | length),

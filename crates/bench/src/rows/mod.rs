@@ -9,4 +9,5 @@ pub(crate) mod one_by_one;
 pub(crate) mod overload;
 pub(crate) mod script;
 pub(crate) mod settler_alone;
+pub(crate) mod slow;
 pub(crate) mod sold_out;

@@ -11,7 +11,7 @@ const CASES: u64 = 20_000;
 /// The longest input: as much as a body may have.
 const BYTES_MAX: usize = 4096;
 /// What parsers look out for.
-const WORDS: [&[u8]; 18] = [
+const WORDS: [&[u8]; 20] = [
     b"\"",
     b"\\",
     b"\\ud800",
@@ -29,6 +29,9 @@ const WORDS: [&[u8]; 18] = [
     b"9223372036854775808",
     b"null",
     b"\xff",
+    // As long as anything that is cut off may be.
+    "éééééééééééééééééééééééééééééééé".as_bytes(),
+    "😀".as_bytes(),
     b"\0",
 ];
 

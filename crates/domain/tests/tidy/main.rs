@@ -5,7 +5,6 @@
 
 mod pages;
 mod rules;
-mod supply;
 mod tree;
 
 use tree::{Source, sources};
@@ -110,11 +109,6 @@ fn scripts_have_a_header_and_name_their_arguments_first() {
 #[test]
 fn statements_have_a_header_and_stand_alone() {
     hold("sql", &check(&["sql"], "sql", rules::sql_statement));
-}
-
-#[test]
-fn every_package_is_one_that_deny_toml_allows() {
-    hold("licences, bans and sources", &supply::findings());
 }
 
 #[test]

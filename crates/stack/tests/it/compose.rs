@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::dockerfile::{Dockerfile, read, root};
 use crate::documents::{program, settings};
+use crate::wait::wait_until;
 
 fn compose() -> Value {
     serde_saphyr::from_str(&read("docker-compose.yml")).expect("docker-compose.yml is YAML")
@@ -138,7 +139,7 @@ fn ports_agree_everywhere() {
     let address = format!("edge:{}", dockerfile.port("edge"));
     assert_eq!(servers.len(), 2, "{upstreams}");
     assert!(servers.iter().all(|s| s.starts_with(&format!("{address} resolve "))), "{servers:?}");
-    let listen = format!("listen {};", dockerfile.port("web"));
+    let listen = format!("\nlisten {} ", dockerfile.port("web"));
     assert!(read("nginx/compose/listen.conf").contains(&listen));
 
     let scraped: Value = serde_saphyr::from_str(&read("deploy/prometheus/prometheus.yml")).unwrap();
@@ -295,4 +296,45 @@ fn every_volume_is_declared_and_every_mounted_file_is_there() {
         }
     }
     assert_eq!(used, declared);
+}
+
+/// What `ps` on the host and `docker inspect` show of a service besides its environment.
+#[test]
+fn no_command_line_carries_a_password() {
+    for (name, service) in services() {
+        for part in ["command", "entrypoint", "healthcheck", "labels", "build"] {
+            let text = service[part].to_string();
+            assert!(!text.contains("PASSWORD") && !text.contains("_URL"), "{name} {part}: {text}");
+        }
+    }
+}
+
+/// The very command of the service, where it may listen and write here.
+#[tokio::test]
+async fn redis_starts_as_compose_starts_it_and_shows_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let here = format!("redis-server - --dir {} --port {port} ", folder.path().display());
+    let words = strings(&services()["redis"]["command"]);
+    let words = words.iter().map(|w| w.replace("redis-server - ", &here).replace("$$", "$"));
+    let words: Vec<String> = words.collect();
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]).env("REDISCLI_AUTH", "hush4711").kill_on_drop(true);
+    let redis = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let ask = |password: &str, asked: &'static [&'static str]| {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &port.to_string()]).args(asked).env("REDISCLI_AUTH", password);
+        String::from_utf8_lossy(&cli.output().unwrap().stdout).into_owned()
+    };
+    wait_until("redis answers", || async { ask("hush4711", &["ping"]) == "PONG\n" }).await;
+    assert!(ask("", &["ping"]).contains("NOAUTH"));
+    for (setting, value) in
+        [("appendonly", "yes"), ("maxmemory-policy", "noeviction"), ("maxmemory", "805306368")]
+    {
+        let said = ask("hush4711", &["config", "get", "*"]);
+        assert!(said.contains(&format!("{setting}\n{value}\n")), "{setting}: {said}");
+    }
+    let line = std::fs::read(format!("/proc/{}/cmdline", redis.id().unwrap())).unwrap();
+    let line = String::from_utf8_lossy(&line);
+    assert!(line.starts_with("redis-server") && !line.contains("hush4711"), "{line}");
 }

@@ -98,7 +98,7 @@ impl Dockerfile {
     }
 
     /// What is copied from the project: stage, source, destination.
-    fn copies(&self) -> Vec<(String, String, String)> {
+    pub(crate) fn copies(&self) -> Vec<(String, String, String)> {
         let parsed = parse_dockerfile::parse(&self.0).unwrap();
         let mut copies = Vec::new();
         for stage in parsed.stages() {
@@ -120,7 +120,7 @@ impl Dockerfile {
 }
 
 /// Files under a folder of the project, relative to it.
-fn files(folder: &str, extension: &str) -> Vec<String> {
+pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![root().join(folder)];
     while let Some(folder) = open.pop() {

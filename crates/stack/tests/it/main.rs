@@ -3,6 +3,7 @@
 
 mod admin;
 mod browser;
+mod build_context;
 mod buyer;
 mod cluster;
 mod command_line;
@@ -17,6 +18,7 @@ mod idempotency;
 mod machine;
 mod monitoring;
 mod openapi;
+mod orphans;
 mod pages;
 mod reconcile;
 mod runbook;

@@ -1,7 +1,7 @@
 //! B120 to B139: who may not. A header that says where a request comes from changes nothing.
 
 use super::Wanted::{Problem, Taken};
-use super::{After, Case, Wanted, both, each, head, send_all};
+use super::{After, Case, Wanted, allow, both, each, head, send_all};
 use crate::fixture::Sale;
 use crate::raw::ask;
 
@@ -70,5 +70,6 @@ async fn who_may_not_is_told_so_and_reserves_nothing() {
     })
     .await;
     send_all(&sale, &after, cases()).await;
+    allow::a_405_names_what_the_path_takes(&sale, &bearer(ADMIN)).await;
     sale.stack.shutdown().await;
 }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: each case is sent on a connection of its own, and looked after before the next.
 
+mod allow;
 mod auth;
 mod bodies;
 mod framing;
