@@ -27,6 +27,7 @@ use crate::read::{Catalogue, OrderReader};
 use crate::reserve::{Limits, RedisClock, Reserver, script};
 use crate::server;
 use crate::settings::{AdminSettings, BuyerTokenSettings, ReserveSettings, Settings};
+use crate::stats::{Speaker, Stats};
 
 /// Reads only: the catalogue, and orders people follow.
 const DATABASE_CONNECTIONS: usize = 4;
@@ -49,6 +50,7 @@ struct Edge {
     publisher: Publisher,
     subscriber: Subscriber,
     board: Board,
+    speaker: Speaker,
     database: service::readiness::Part,
     products: service::readiness::Part,
     /// Not told to stop.
@@ -82,7 +84,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let background = TaskTracker::new();
     let catalogue = edge.context.feed.catalogue.clone();
     background.spawn(catalogue.refresh(edge.pool, edge.database, edge.products, closed.clone()));
-    background.spawn(edge.subscriber.run(edge.board, closed));
+    background.spawn(edge.subscriber.run(edge.board, closed.clone()));
+    background.spawn(edge.speaker.run(closed));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
     let serving = server::run(listener, edge.context, limits, leave);
 
@@ -144,6 +147,7 @@ impl Edge {
             catalogue: Catalogue::default(),
             orders: OrderReader::new(pool.clone(), redis.clone()),
             watchers: Watchers::default(),
+            stats: Stats::default(),
             clock: Arc::new(RedisClock::new(Instant::now())),
             metrics: metrics.clone(),
             silence_max: settings.http.silence_ms,
@@ -151,9 +155,13 @@ impl Edge {
         };
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
-        let subscriber = subscriber(&feed, redis, reserver.clone(), readiness.part("redis"));
+        let subscriber =
+            subscriber(&feed, redis.clone(), reserver.clone(), readiness.part("redis"));
         let (database, products) = (readiness.part("database"), readiness.part("products"));
         let staying = readiness.part("staying");
+        let connections = TaskTracker::new();
+        let name = settings.instance.name(settings.http.http_addr);
+        let speaker = speaker(name, &feed, redis, &readiness, &connections);
         let context = Arc::new(Context {
             reserver,
             feed,
@@ -165,6 +173,7 @@ impl Edge {
             allowed_origins: settings.http.allowed_origins.clone(),
             buyer_token_key: buyer_token_key(&settings.buyer_token)?,
             tracer: Tracer::new(Instant::now()),
+            connections,
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
@@ -174,6 +183,7 @@ impl Edge {
             publisher,
             subscriber,
             board,
+            speaker,
             database,
             products,
             staying,
@@ -194,9 +204,29 @@ fn subscriber(
         catalogue: feed.catalogue.clone(),
         clock: feed.clock.clone(),
         watchers: feed.watchers.clone(),
+        stats: feed.stats.clone(),
         reserver,
         ready,
         metrics: feed.metrics.clone(),
+    }
+}
+
+/// What says how this edge is, to viewers of `feed` and to the other edges.
+fn speaker(
+    name: String,
+    feed: &Feed,
+    redis: RedisPool,
+    readiness: &Readiness,
+    connections: &TaskTracker,
+) -> Speaker {
+    Speaker {
+        name,
+        stats: feed.stats.clone(),
+        redis,
+        metrics: feed.metrics.clone(),
+        readiness: readiness.clone(),
+        connections: connections.clone(),
+        clock: feed.clock.clone(),
     }
 }
 

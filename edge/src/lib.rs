@@ -13,3 +13,4 @@ pub mod read;
 pub mod reserve;
 pub mod server;
 pub mod settings;
+pub mod stats;

@@ -2,7 +2,12 @@
 //!
 //! Invariant: counting a request takes no lock: every counter it needs is resolved at start.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use domain::contract::problem::Code;
+use domain::contract::stats::{Answers, LATENCY_BOUNDS_US, LATENCY_BUCKETS, LatencyCounts};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,7 +45,9 @@ pub struct Metrics {
     /// By `Code as usize`.
     refused: Vec<Counter>,
     /// `flashsale_buy_seconds`
-    pub buy_seconds: Histogram,
+    buy_seconds: Histogram,
+    /// The same for the stats: the histogram's own counts cannot be read.
+    latency: Arc<[AtomicU64; LATENCY_BUCKETS]>,
     /// `flashsale_batch_orders{stage="reserve"}`
     pub reserve_batch: Histogram,
     /// `flashsale_batch_orders{stage="publish"}`
@@ -70,6 +77,7 @@ impl Metrics {
             replayed: answer("REPLAYED"),
             refused: Code::ALL.iter().map(|code| answer(code.as_str())).collect(),
             buy_seconds: Histogram::new(latency_buckets()),
+            latency: Arc::new([const { AtomicU64::new(0) }; LATENCY_BUCKETS]),
             reserve_batch: batch("reserve"),
             publish_batch: batch("publish"),
             orders_paid: orders("paid"),
@@ -107,11 +115,72 @@ impl Metrics {
             counter.inc();
         }
     }
+
+    /// Counts how long an answer to a buy took.
+    pub fn observe_buy(&self, elapsed: Duration) {
+        self.buy_seconds.observe(elapsed.as_secs_f64());
+        self.latency[bucket_of(elapsed)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers to a buy since the start.
+    pub fn answers(&self) -> Answers {
+        let mut answers = Answers {
+            accepted: self.accepted.get(),
+            replayed: self.replayed.get(),
+            ..Answers::default()
+        };
+        for (code, counter) in Code::ALL.iter().zip(&self.refused) {
+            let sum = match code {
+                Code::SoldOut => &mut answers.sold_out,
+                code if code.status() >= 500 => &mut answers.failed,
+                _ => &mut answers.refused,
+            };
+            *sum += counter.get();
+        }
+        answers
+    }
+
+    /// The same answers by how long they took.
+    pub fn latency(&self) -> LatencyCounts {
+        std::array::from_fn(|bucket| self.latency[bucket].load(Ordering::Relaxed))
+    }
+}
+
+/// The first bucket whose bound is not below.
+fn bucket_of(elapsed: Duration) -> usize {
+    LATENCY_BOUNDS_US.partition_point(|bound| u128::from(*bound) < elapsed.as_micros())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_read_as_they_were_counted() {
+        let metrics = Metrics::register(&mut Registry::default());
+        metrics.count_accepted();
+        metrics.count_replayed();
+        for code in [Code::SoldOut, Code::SoldOut, Code::NotEnough, Code::UnknownProduct] {
+            metrics.count_refused(code);
+        }
+        for code in [Code::Unavailable, Code::OutcomeUnknown, Code::OutcomeUnknown] {
+            metrics.count_refused(code);
+        }
+        let expected = Answers { accepted: 1, replayed: 1, sold_out: 2, refused: 2, failed: 3 };
+        assert_eq!(metrics.answers(), expected);
+    }
+
+    #[test]
+    fn an_answer_is_counted_in_the_bucket_that_ends_at_or_after_it() {
+        let metrics = Metrics::register(&mut Registry::default());
+        for us in [0, 250, 251, 8_000_000, 8_000_001] {
+            metrics.observe_buy(Duration::from_micros(us));
+        }
+        let counts = metrics.latency();
+        let last = LATENCY_BUCKETS - 1;
+        assert_eq!((counts[0], counts[1], counts[last - 1], counts[last]), (2, 1, 1, 1));
+        assert_eq!(counts.iter().sum::<u64>(), 5);
+    }
 
     #[test]
     fn every_code_has_its_own_counter() {

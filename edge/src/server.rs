@@ -20,7 +20,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::http::answer::Answer;
 use crate::http::{Context, respond};
@@ -86,7 +85,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves `listener` until it is time to leave, then waits for the answers under way.
 pub async fn run(listener: TcpListener, context: Arc<Context>, limits: Limits, leave: Leave) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let connections = TaskTracker::new();
+    let connections = context.connections.clone();
     let take = |stream: TcpStream, permit: OwnedSemaphorePermit| {
         let (context, leave) = (context.clone(), leave.clone());
         connections.spawn(async move {

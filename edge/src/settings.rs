@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use domain::ProductId;
-use service::settings::{LogSettings, ServerSettings, parse_ms};
+use service::settings::{InstanceSettings, LogSettings, ServerSettings, parse_ms};
 
 /// Answers buyers of a flash sale over HTTP and shows the stock over WebSocket.
 #[derive(Debug, Parser)]
@@ -43,6 +43,9 @@ pub struct Settings {
     /// The log.
     #[command(flatten)]
     pub log: LogSettings,
+    /// What people call it.
+    #[command(flatten)]
+    pub instance: InstanceSettings,
     /// HTTP and WebSocket.
     #[command(flatten)]
     pub http: HttpSettings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use domain::ProductId;
 use domain::contract::admin;
-use service::settings::{LogSettings, ServerSettings, parse_ms, parse_url};
+use service::settings::{InstanceSettings, LogSettings, ServerSettings, parse_ms, parse_url};
 
 /// Records queued orders of a flash sale in PostgreSQL.
 #[derive(Debug, Parser)]
@@ -250,6 +250,9 @@ pub struct RunSettings {
     /// The log.
     #[command(flatten)]
     pub log: LogSettings,
+    /// What people call it.
+    #[command(flatten)]
+    pub instance: InstanceSettings,
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "PROBE_ADDR", default_value = "127.0.0.1:9091")]
     pub probe_addr: SocketAddr,

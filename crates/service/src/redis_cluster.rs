@@ -161,6 +161,16 @@ impl Cluster {
         nodes[turn % nodes.len()].open_pubsub().await
     }
 
+    /// Sends a command any node may run.
+    pub(crate) async fn query_any(
+        self: &Arc<Self>,
+        turn: usize,
+        command: &Cmd,
+    ) -> Result<Value, RedisCallError> {
+        let nodes = &self.map.load_full().nodes;
+        self.note(nodes[turn % nodes.len()].query(command).await)
+    }
+
     /// The node that holds a slot. Without a key any slot's will do.
     async fn holder(self: &Arc<Self>, slot: Option<u16>) -> Result<Arc<Node>, RedisCallError> {
         let slot = slot.unwrap_or(0);

@@ -186,6 +186,26 @@ impl RedisPool {
         }
     }
 
+    /// Publishes to a channel, through one node of a cluster after the other like
+    /// [`RedisPool::open_pubsub`].
+    ///
+    /// # Errors
+    /// See [`RedisCallError`]; nobody hears it then, or everybody does.
+    pub async fn publish(
+        &self,
+        turn: usize,
+        channel: &str,
+        payload: &[u8],
+    ) -> Result<(), RedisCallError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(channel).arg(payload);
+        match &self.0 {
+            Kind::Node(node) => node.query(&publish).await,
+            Kind::Cluster(cluster) => cluster.query_any(turn, &publish).await,
+        }
+        .map(drop)
+    }
+
     /// Another number whenever keys may have another holder.
     pub fn generation(&self) -> u64 {
         match &self.0 {

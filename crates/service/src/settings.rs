@@ -4,6 +4,7 @@
 //! is shown in help.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,25 @@ pub struct ServerSettings {
     /// PostgreSQL, `postgresql://user:password@host:port/database`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = parse_url)]
     pub database_url: String,
+}
+
+/// What people call this process.
+#[derive(Debug, Clone, Args)]
+pub struct InstanceSettings {
+    /// Name of this process on `/ws/stats`, unique among its kind; the host's name and the port it
+    /// serves when absent
+    #[arg(long, env = "INSTANCE_NAME", value_parser = parse_name)]
+    pub instance_name: Option<String>,
+}
+
+impl InstanceSettings {
+    /// The name of a process that serves `address`.
+    pub fn name(&self, address: SocketAddr) -> String {
+        self.instance_name.clone().unwrap_or_else(|| {
+            let host = rustix::system::uname();
+            format!("{}:{}", host.nodename().to_string_lossy(), address.port())
+        })
+    }
 }
 
 /// How the process writes its log.
@@ -65,6 +85,12 @@ pub fn parse_url(text: &str) -> Result<String, String> {
         }
         _ => RedisUrl::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string()),
     }
+}
+
+/// A name people can read, as long as a host's may be.
+fn parse_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned()).ok_or_else(|| "must be 1 to 64 visible characters".to_owned())
 }
 
 /// Reads a whole number of milliseconds, for clap's `value_parser`.
@@ -138,6 +164,19 @@ mod tests {
         assert!(error.contains("secret-"), "{error}");
         assert_eq!(read_secret(Some("key"), None).unwrap().unwrap(), b"key");
         assert_eq!(read_secret(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_process_is_called_what_it_was_told_or_by_its_host_and_port() {
+        let address = "127.0.0.1:8081".parse().unwrap();
+        let own = InstanceSettings { instance_name: Some("edge-1".to_owned()) };
+        assert_eq!(own.name(address), "edge-1");
+        let name = InstanceSettings { instance_name: None }.name(address);
+        assert!(name.len() > ":8081".len() && name.ends_with(":8081"), "{name}");
+        assert_eq!(parse_name("edge 1 (Bangkok)").as_deref(), Ok("edge 1 (Bangkok)"));
+        for bad in ["", "a\nb", &"x".repeat(65)] {
+            assert!(parse_name(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

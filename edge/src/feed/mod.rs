@@ -4,6 +4,7 @@
 //! `domain::contract`. Invariant: (epoch, rev) of a product never goes back, here or at a client.
 
 mod board;
+mod inbound;
 mod masked;
 mod socket;
 mod subscriber;
@@ -11,7 +12,7 @@ mod view;
 mod watchers;
 
 pub use board::{Board, BoardReader, Slot};
-pub use socket::{Feed, serve_client};
+pub use socket::{Feed, Scope, serve_client};
 pub use subscriber::Subscriber;
 pub use view::with_views;
 pub use watchers::Watchers;

@@ -1,10 +1,9 @@
-//! One WebSocket client: a reading task, and a loop that writes (RFC 6455).
+//! One WebSocket client: the loop that writes, beside the task of `inbound` that reads (RFC 6455).
 //!
-//! Owns protocol errors and their close codes. Invariant: whatever a client sends or fails to read,
-//! it costs a bounded amount of memory and nobody else notices.
+//! Invariant: whatever a client sends or fails to read, it costs a bounded amount of memory and
+//! nobody else notices.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,22 +13,22 @@ use domain::contract::feed::SettledOrder;
 use domain::contract::rfc3339;
 use domain::contract::socket::{CLIENT_MESSAGE_BYTES_MAX, ClientMessage, PROTOCOL, ServerMessage};
 use domain::{OrderStatus, ReservationId};
-use fastwebsockets::{
-    Frame, OpCode, Payload, WebSocket, WebSocketError, WebSocketRead, WebSocketWrite,
-};
+use fastwebsockets::{Frame, OpCode, Payload, WebSocket, WebSocketWrite};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::io::WriteHalf;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::board::BoardReader;
+use super::inbound::{INBOX_MAX, Inbound, read_all};
 use super::masked::MaskedReader;
 use super::view::with_views;
 use super::watchers::Watchers;
 use crate::metrics::Metrics;
 use crate::read::{Catalogue, OrderReader};
 use crate::reserve::RedisClock;
+use crate::stats::Stats;
 
 /// Silence for longer means trouble, so something is said this often; oftener only where a client
 /// may be silent for less than three of them.
@@ -41,8 +40,6 @@ const WATCHES_MAX: usize = 8;
 /// How often a watched order without an outcome is looked for, should the feed have missed it. A
 /// held one waits for a person, so it is looked for with the heartbeat only.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Messages a client may send in a row without being read: more is a flood.
-const INBOX_MAX: usize = 32;
 
 /// What every client needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,6 +52,8 @@ pub struct Feed {
     pub orders: OrderReader,
     /// Who waits for which order.
     pub watchers: Watchers,
+    /// How everything is.
+    pub stats: Stats,
     /// Redis time.
     pub clock: Arc<RedisClock>,
     /// What is counted.
@@ -68,28 +67,24 @@ pub struct Feed {
 impl Feed {
     /// Redis time, or this machine's before Redis was ever heard of.
     pub fn now_ms(&self) -> i64 {
-        self.clock.at(Instant::now()).unwrap_or_else(|| {
-            let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+        self.clock.now_ms(Instant::now())
     }
 }
 
-/// What a connection is once it is upgraded.
-type Stream = TokioIo<Upgraded>;
-type Reader = MaskedReader<ReadHalf<Stream>>;
-
-/// What the reading task tells the writing loop.
-enum Inbound {
-    Message(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong,
-    /// Close with this code; 1000 answers the client's own close.
-    Close(u16),
+/// What a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Stock, and orders it asks for.
+    Stock,
+    /// That, and how everything is.
+    Stats,
 }
 
+/// What a connection is once it is upgraded.
+pub(super) type Stream = TokioIo<Upgraded>;
+
 /// Serves one client until the connection ends.
-pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
+pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>, scope: Scope) {
     static CLIENTS: AtomicU64 = AtomicU64::new(0);
     socket.set_max_message_size(CLIENT_MESSAGE_BYTES_MAX);
     socket.set_auto_close(false);
@@ -102,6 +97,10 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
     let reading = tokio::spawn(read_all(reader, inbound));
     feed.metrics.ws_clients.inc();
     let (news, settled) = mpsc::channel(WATCHES_MAX);
+    let frames = match scope {
+        Scope::Stock => None,
+        Scope::Stats => Some(feed.stats.view()),
+    };
     let mut client = Client {
         id: CLIENTS.fetch_add(1, Ordering::Relaxed),
         feed,
@@ -110,7 +109,7 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
         watches: HashMap::new(),
         news,
     };
-    if let Ok(code) = client.converse(inbox, settled).await {
+    if let Ok(code) = client.converse(inbox, settled, frames).await {
         let _ = client.write(Frame::close(code, b"")).await;
     }
     for order in client.watches.keys() {
@@ -118,61 +117,6 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>) {
     }
     client.feed.metrics.ws_clients.dec();
     reading.abort();
-}
-
-/// Reads until the client closes, breaks the protocol, or floods.
-async fn read_all(mut reader: WebSocketRead<Reader>, inbound: mpsc::Sender<Inbound>) {
-    loop {
-        // Nothing is sent from here: the writing loop answers pings and closes.
-        let mut send = |_: Frame<'_>| async { Ok::<_, WebSocketError>(()) };
-        let event = match reader.read_frame(&mut send).await {
-            Ok(frame) => judge_frame(&frame),
-            Err(error) => match close_code(&error) {
-                Some(code) => Inbound::Close(code),
-                None => return,
-            },
-        };
-        let last = matches!(event, Inbound::Close(_));
-        match inbound.try_send(event) {
-            Ok(()) if !last => {}
-            Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                // 1008: more in a row than anyone needs to send.
-                let _ = inbound.send(Inbound::Close(1008)).await;
-                return;
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
-        }
-    }
-}
-
-fn judge_frame(frame: &Frame<'_>) -> Inbound {
-    match frame.opcode {
-        OpCode::Text if frame.fin => Inbound::Message(frame.payload.to_vec()),
-        OpCode::Ping => Inbound::Ping(frame.payload.to_vec()),
-        OpCode::Pong => Inbound::Pong,
-        OpCode::Close if frame.payload.len() == 1 => Inbound::Close(1002),
-        OpCode::Close => Inbound::Close(1000),
-        OpCode::Binary => Inbound::Close(1003),
-        // Every message is small, so fragments are not taken; a stray continuation is an error.
-        OpCode::Text => Inbound::Close(1008),
-        OpCode::Continuation => Inbound::Close(1002),
-    }
-}
-
-/// The close code a broken protocol deserves; `None` when there is nobody to tell.
-fn close_code(error: &WebSocketError) -> Option<u16> {
-    match error {
-        WebSocketError::FrameTooLarge => Some(1009),
-        WebSocketError::InvalidUTF8 => Some(1007),
-        // Not masked: the one thing our own reader refuses.
-        WebSocketError::IoError(error) if error.kind() == ErrorKind::InvalidData => Some(1002),
-        WebSocketError::UnexpectedEOF
-        | WebSocketError::ConnectionClosed
-        | WebSocketError::IoError(_)
-        | WebSocketError::HTTPError(_) => None,
-        _ => Some(1002),
-    }
 }
 
 struct Client {
@@ -189,12 +133,23 @@ struct Client {
 /// The connection cannot be written to.
 struct Gone;
 
+/// The newest frame that was not seen yet; for ever pending for who views none.
+async fn next_frame(frames: &mut Option<watch::Receiver<Bytes>>) -> Bytes {
+    if let Some(frames) = frames
+        && frames.changed().await.is_ok()
+    {
+        return frames.borrow_and_update().clone();
+    }
+    std::future::pending().await
+}
+
 impl Client {
     /// Runs to the end; the close code to send, unless nobody listens any more.
     async fn converse(
         &mut self,
         mut inbox: mpsc::Receiver<Inbound>,
         mut settled: mpsc::Receiver<SettledOrder>,
+        mut frames: Option<watch::Receiver<Bytes>>,
     ) -> Result<u16, Gone> {
         let stop = self.feed.stop.clone();
         let mut changes = self.feed.board.changes();
@@ -221,6 +176,9 @@ impl Client {
                 changed = changes.changed() => {
                     if changed.is_err() { return Ok(1001) }
                     self.send_changes().await?;
+                }
+                frame = next_frame(&mut frames) => {
+                    self.write(Frame::text(Payload::Borrowed(&frame))).await?;
                 }
                 Some(order) = settled.recv() => self.look_up(order.id).await?,
                 _ = look_again.tick(), if !self.watches.is_empty() => {
@@ -324,38 +282,5 @@ impl Client {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(fin: bool, opcode: OpCode, payload: &'static [u8]) -> Frame<'static> {
-        Frame::new(fin, opcode, None, Payload::Borrowed(payload))
-    }
-
-    #[track_caller]
-    fn closes_with(event: &Inbound, expected: u16) {
-        assert!(matches!(event, Inbound::Close(code) if *code == expected));
-    }
-
-    #[test]
-    fn a_broken_protocol_is_answered_with_the_right_code() {
-        closes_with(&judge_frame(&frame(true, OpCode::Continuation, b"")), 1002);
-        closes_with(&judge_frame(&frame(false, OpCode::Text, b"")), 1008);
-        closes_with(&judge_frame(&frame(true, OpCode::Binary, b"x")), 1003);
-        closes_with(&judge_frame(&frame(true, OpCode::Close, b"x")), 1002);
-        closes_with(&judge_frame(&frame(true, OpCode::Close, b"\x03\xe8")), 1000);
-        assert_eq!(close_code(&WebSocketError::FrameTooLarge), Some(1009));
-        assert_eq!(close_code(&WebSocketError::InvalidUTF8), Some(1007));
-        assert_eq!(close_code(&WebSocketError::ReservedBitsNotZero), Some(1002));
-        assert_eq!(close_code(&WebSocketError::UnexpectedEOF), None);
-    }
-
-    #[test]
-    fn a_whole_text_frame_is_a_message() {
-        let event = judge_frame(&frame(true, OpCode::Text, b"{}"));
-        assert!(matches!(event, Inbound::Message(text) if text == b"{}"));
     }
 }

@@ -1,12 +1,12 @@
 //! Follows the feed of Redis: Pub/Sub for speed, a look every second for certainty.
 //!
-//! Owns the one Pub/Sub connection; every node of a Redis Cluster is told what any publishes, and
-//! when the one followed is lost another has its turn. Frames may be lost with it; after each
-//! subscribe, and once a second, the newest values are read, so a lost frame is made up for within
-//! a second.
+//! Owns the one Pub/Sub connection, over which contributions to the stats come, too; every node of
+//! a Redis Cluster is told what any publishes, and when the one followed is lost another has its
+//! turn. Frames may be lost with it; after each subscribe, and once a second, the newest values are
+//! read, so a lost frame is made up for within a second.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use domain::ProductId;
 use domain::contract::feed::FeedFrame;
@@ -24,6 +24,7 @@ use super::watchers::Watchers;
 use crate::metrics::Metrics;
 use crate::read::Catalogue;
 use crate::reserve::{RedisClock, Reserver};
+use crate::stats::Stats;
 
 /// At most 20 frames a second and product reach the clients,
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -54,6 +55,8 @@ pub struct Subscriber {
     pub watchers: Watchers,
     /// Who must hear of units that return.
     pub reserver: Reserver,
+    /// Who keeps contributions.
+    pub stats: Stats,
     /// Set while Redis answers: in a cluster, while any node does.
     pub ready: Part,
     /// How many clients there are.
@@ -84,7 +87,7 @@ impl Subscriber {
 
     /// Redis time, or this machine's before Redis was ever heard of.
     fn now_ms(&self) -> i64 {
-        self.clock.at(Instant::now()).unwrap_or_else(system_ms)
+        self.clock.now_ms(Instant::now())
     }
 
     async fn follow(
@@ -105,7 +108,11 @@ impl Subscriber {
                 message = messages.next() => {
                     // The stream ends with its connection.
                     let Some(message) = message else { return Ok(()) };
-                    self.take(board, message.get_payload_bytes());
+                    let payload = message.get_payload_bytes();
+                    match message.get_channel_name() {
+                        keys::STATS_CHANNEL => self.stats.take(payload, Instant::now()),
+                        _ => self.take(board, payload),
+                    }
                 }
                 () = tokio::time::sleep_until(due), if board.is_dirty() => {
                     published = tokio::time::Instant::now();
@@ -136,7 +143,7 @@ impl Subscriber {
     async fn subscribe(&self, turn: usize) -> Result<PubSub, redis::RedisError> {
         let subscribe = async {
             let mut pubsub = self.redis.open_pubsub(turn).await?;
-            pubsub.subscribe(keys::FEED_CHANNEL).await?;
+            pubsub.subscribe(&[keys::FEED_CHANNEL, keys::STATS_CHANNEL]).await?;
             Ok(pubsub)
         };
         within(SUBSCRIBE_MAX, subscribe).await
@@ -224,11 +231,6 @@ async fn within<T>(
 fn publish_every(clients: u32) -> Duration {
     let shared = Duration::from_secs(1) * clients / CLIENTS_A_SECOND;
     shared.clamp(PUBLISH_EVERY, PUBLISH_EVERY_MAX)
-}
-
-fn system_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

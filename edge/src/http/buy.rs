@@ -48,7 +48,7 @@ where
         Ok(told) => told,
         Err((code, answer)) => Told::Refused(code, answer),
     };
-    context.metrics.buy_seconds.observe(started.elapsed().as_secs_f64());
+    context.metrics.observe_buy(started.elapsed());
     if let Some(traced) = traced {
         log(&traced, &told, started.elapsed());
     }

@@ -31,7 +31,7 @@ use service::readiness::Readiness;
 use service::{probe, telemetry};
 use tokio_util::task::TaskTracker;
 
-use crate::feed::Feed;
+use crate::feed::{Feed, Scope};
 use crate::holds::Holds;
 use crate::metrics::Metrics;
 use crate::reserve::Reserver;
@@ -67,6 +67,8 @@ pub struct Context {
     pub buyer_token_key: Option<TokenKey>,
     /// Chooses requests to follow.
     pub tracer: Tracer,
+    /// Connections that are no WebSockets run here.
+    pub connections: TaskTracker,
     /// WebSocket clients run here.
     pub clients: TaskTracker,
     /// The most frequent refusal, written once.
@@ -108,7 +110,8 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
         Resource::Products => reads::products(&context),
         Resource::Product => reads::product(&context, segment),
         Resource::OpenApi => json(StatusCode::OK, Bytes::from_static(OPENAPI)),
-        Resource::Feed => upgrade::upgrade(&context, request),
+        Resource::Feed => upgrade::upgrade(&context, request, Scope::Stock),
+        Resource::StatsFeed => upgrade::upgrade(&context, request, Scope::Stats),
         Resource::Livez => plain("ok\n"),
         Resource::Readyz => probe::readyz(&context.readiness, request.uri().query()),
         Resource::Metrics => metrics(&context),

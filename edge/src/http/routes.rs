@@ -1,8 +1,8 @@
 //! The table of routes: every path this edge answers but those of operators, which `admin::route`
 //! has, and the methods each takes.
 //!
-//! Leaves answering to `respond`. Invariant: what stands here under `/api/` and `/ws` is described
-//! in `openapi.json`, and nothing else is; a test holds both.
+//! Leaves answering to `respond`. Invariant: what stands here under `/api/` and `/ws` is
+//! described in `openapi.json`, and nothing else is; a test holds both.
 
 use hyper::Method;
 
@@ -25,6 +25,8 @@ pub enum Resource {
     OpenApi,
     /// The live feed.
     Feed,
+    /// The live feed, and how everything is.
+    StatsFeed,
     /// Whether the process runs.
     Livez,
     /// Whether it can serve.
@@ -57,6 +59,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/products", "GET", Resource::Products),
     route("/api/products/{product_id}", "GET", Resource::Product),
     route("/ws", "GET", Resource::Feed),
+    route("/ws/stats", "GET", Resource::StatsFeed),
     route("/api/openapi.json", "GET, HEAD", Resource::OpenApi),
     route("/livez", "GET", Resource::Livez),
     route("/readyz", "GET", Resource::Readyz),

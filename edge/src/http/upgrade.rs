@@ -1,4 +1,4 @@
-//! `GET /ws`: the handshake (RFC 6455, section 4.2), and who may shake hands.
+//! `GET /ws` and `GET /ws/stats`: the handshake (RFC 6455, section 4.2), and who may shake hands.
 //!
 //! The library checks key and version only; origin, Upgrade and Connection are checked here.
 
@@ -11,10 +11,10 @@ use hyper::{Request, Response};
 
 use super::Context;
 use super::answer::{Answer, refuse, refuse_because};
-use crate::feed::serve_client;
+use crate::feed::{Scope, serve_client};
 
 /// Upgrades the connection, or says why not.
-pub(super) fn upgrade(context: &Context, mut request: Request<Incoming>) -> Answer {
+pub(super) fn upgrade(context: &Context, mut request: Request<Incoming>, scope: Scope) -> Answer {
     match check(request.headers(), &context.allowed_origins) {
         Ok(()) => {}
         Err((Code::UpgradeRequired, _)) => return upgrade_required(),
@@ -27,7 +27,7 @@ pub(super) fn upgrade(context: &Context, mut request: Request<Incoming>) -> Answ
     context.clients.spawn(async move {
         // A client that breaks off during the handshake is of no interest.
         if let Ok(socket) = upgrading.await {
-            serve_client(feed, socket).await;
+            serve_client(feed, socket, scope).await;
         }
     });
     let (parts, _) = response.into_parts();

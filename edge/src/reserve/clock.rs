@@ -7,7 +7,7 @@
 //! when a call failed or keys moved: another node may answer the next.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// No reply was seen yet.
 const UNKNOWN: i64 = i64::MIN;
@@ -41,6 +41,12 @@ impl RedisClock {
         }
     }
 
+    /// Redis time at an instant that is now, or this machine's before the first reply: for what
+    /// people are shown.
+    pub fn now_ms(&self, now: Instant) -> i64 {
+        self.at(now).unwrap_or_else(system_ms)
+    }
+
     /// Knows nothing any more when keys have moved since it was asked last.
     pub fn follow(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
@@ -56,6 +62,12 @@ impl RedisClock {
     fn since_base_ms(&self, instant: Instant) -> i64 {
         i64::try_from(instant.saturating_duration_since(self.base).as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// This machine's time, ms since the Unix epoch.
+pub fn system_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

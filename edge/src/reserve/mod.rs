@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
 use admission::Pace;
-pub use clock::RedisClock;
+pub use clock::{RedisClock, system_ms};
 use sold_out::SoldOut;
 
 const RESERVE: &str = include_str!("../../../lua/reserve.lua");

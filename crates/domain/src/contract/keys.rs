@@ -7,6 +7,9 @@ use crate::ids::ProductId;
 
 /// Pub/Sub channel of the stock feed; see [`super::feed`].
 pub const FEED_CHANNEL: &str = "feed";
+/// Pub/Sub channel on which every edge and settler says once a second how it is; see
+/// [`super::stats`].
+pub const STATS_CHANNEL: &str = "stats";
 
 /// Fields of `sale:{P}` that a reader of the feed's state asks for, in this order; see
 /// [`super::feed::FeedFrame::from_fields`].

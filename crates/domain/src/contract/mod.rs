@@ -18,5 +18,7 @@ pub mod product_view;
 pub mod reconcile;
 pub mod rfc3339;
 pub mod socket;
+pub mod stats;
+pub mod stats_frame;
 pub mod strict;
 pub mod topology;

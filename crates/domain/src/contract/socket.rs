@@ -1,8 +1,9 @@
-//! `GET /ws`, protocol 1: JSON text messages in both directions (RFC 6455).
+//! `GET /ws` and `GET /ws/stats`, protocol 1: JSON text messages in both directions (RFC 6455).
 
 use serde::{Deserialize, Serialize};
 
 use super::product_view::ProductView;
+use super::stats_frame::StatsFrame;
 
 /// The protocol version `hello` names.
 pub const PROTOCOL: u32 = 1;
@@ -51,6 +52,8 @@ pub enum ServerMessage<'a> {
         /// RFC 3339.
         server_time: &'a str,
     },
+    /// Once a second, on `/ws/stats` alone.
+    Stats(&'a StatsFrame),
     /// A watched order has an outcome. One that is `held` has another when it is resolved.
     Order {
         /// The order.

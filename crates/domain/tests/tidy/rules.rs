@@ -14,11 +14,15 @@ pub(crate) const EDGE_ARROWS: &[(&str, &[&str])] = &[
     ("main", &["edge"]),
     (
         "app",
-        &["server", "http", "feed", "holds", "reserve", "publish", "read", "metrics", "settings"],
+        &[
+            "server", "http", "feed", "stats", "holds", "reserve", "publish", "read", "metrics",
+            "settings",
+        ],
     ),
     ("server", &["http", "feed", "metrics"]),
     ("http", &["feed", "holds", "reserve", "publish", "read", "metrics"]),
-    ("feed", &["reserve", "publish", "read", "metrics"]),
+    ("feed", &["stats", "reserve", "publish", "read", "metrics"]),
+    ("stats", &["reserve", "metrics"]),
     ("holds", &["read", "metrics"]),
     ("reserve", &["publish", "metrics"]),
     ("publish", &["metrics"]),
