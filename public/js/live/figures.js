@@ -71,8 +71,8 @@ function makeTile({ name, edge }) {
   figure.className = 'tile-figure figure';
   const unit = h('small', { text: t(edge ? 'tile.answers' : 'tile.settled') });
   const node = h('li', { class: 'tile', data: { process: name } },
-    h('p', { class: 'tile-head' }, h('strong', { text: name }), leads, state),
-    h('p', {}, figure, ' ', unit),
+    h('p', { class: 'tile-head' }, h('strong', { text: name }), state),
+    h('p', {}, figure, ' ', unit, ' ', leads),
     h('p', { class: 'soft tile-foot' }, details, heard));
   leads.textContent = t('tile.leads');
   return { node, state, leads, figure, details, heard };
