@@ -41,6 +41,9 @@ export class History {
   }
 }
 
+/** Characters of the longest label; uPlot asks before there are any. */
+const widest = (labels) => Math.max(3, ...(labels ?? []).map((label) => String(label).length));
+
 export class Chart {
   #element;
   #options;
@@ -148,7 +151,7 @@ export class Chart {
       },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map((time) => timeOfDay(time * 1000)), space: 7.5 * em, size: 2.5 * em },
-        { ...axis, size: 5 * em, values: (_, ticks) => ticks.map(format) },
+        { ...axis, size: (_, labels) => widest(labels) * .65 * em + em, values: (_, ticks) => ticks.map(format) },
       ],
       series: [{}, ...this.#series()],
     }, this.history.columns, this.#element);

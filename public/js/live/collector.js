@@ -73,7 +73,7 @@ export class Collector {
       fresh,
       events: this.#events.all(),
       ...this.sales.picture(now, fresh.stock.view === 'live', this.health.books()),
-      ...this.health.picture(now),
+      ...this.health.picture(localMs - (fresh.stats.view === 'live' ? 0 : fresh.stats.ageMs)),
     };
   }
 }

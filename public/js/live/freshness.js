@@ -53,12 +53,16 @@ export class Freshness {
     return [{ kind: 'silent', tone: 'warn' }];
   }
 
-  /** Waiting, live or silent, figures and stock each, and when they were heard last (server time). */
+  /**
+   * Waiting, live or silent, figures and stock each, and when they were heard last: `heardMs` of
+   * server time, `ageMs` ago.
+   */
   picture({ localMs, serverMs }) {
     const judge = (heardMs) => {
-      if (heardMs === null) return { view: 'waiting', heardMs };
-      const live = this.#state === 'live' && localMs - heardMs <= SILENT_AFTER_MS;
-      return { view: live ? 'live' : 'silent', heardMs: serverMs - (localMs - heardMs) };
+      if (heardMs === null) return { view: 'waiting', heardMs, ageMs: 0 };
+      const ageMs = localMs - heardMs;
+      const live = this.#state === 'live' && ageMs <= SILENT_AFTER_MS;
+      return { view: live ? 'live' : 'silent', heardMs: serverMs - ageMs, ageMs };
     };
     return { connection: this.#state, stats: judge(this.#statsMs), stock: judge(this.#heardMs) };
   }

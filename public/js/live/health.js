@@ -69,8 +69,11 @@ export class Health {
     return new Map((this.#frame?.products ?? []).map((book) => [book.product_id, book]));
   }
 
-  /** What the page shows; figures are null before the first frame. */
-  picture({ localMs }) {
+  /**
+   * What the page shows; figures are null before the first frame. Where no frames come any more,
+   * `localMs` is when the last came: it is we who hear nothing, not every process that is silent.
+   */
+  picture(localMs) {
     const frame = this.#frame;
     return {
       answers: frame?.answers_per_second ?? null,
