@@ -54,7 +54,7 @@ ENTRYPOINT ["settler"]
 CMD ["run"]
 
 FROM nginx:1.28.0-alpine AS web
-COPY nginx/nginx.conf nginx/site.conf nginx/proxy.conf /srv/nginx/
+COPY nginx/nginx.conf nginx/site.conf nginx/proxy.conf nginx/socket.conf /srv/nginx/
 COPY nginx/compose/ /srv/nginx/
 COPY nginx/limits/on.conf /srv/nginx/limits.conf
 COPY public /srv/public

@@ -118,13 +118,12 @@ impl Edge {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let mut readiness = Readiness::default();
-        let database_url = &servers.database_url;
-        let pool =
-            service::postgres::pool(database_url, "edge", DATABASE_CONNECTIONS, DATABASE_SESSION)
-                .context("DATABASE_URL")?;
-        let books =
-            service::postgres::pool(database_url, "edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)
-                .context("DATABASE_URL")?;
+        let open = |name, connections, session| {
+            service::postgres::pool(&servers.database_url, name, connections, session)
+                .context("DATABASE_URL")
+        };
+        let pool = open("edge", DATABASE_CONNECTIONS, DATABASE_SESSION)?;
+        let books = open("edge-books", BOOKS_CONNECTIONS, BOOKS_SESSION)?;
         let redis = redis_pool(&servers.redis_url, &settings.reserve)?;
         let (publish, publisher) = publisher(
             servers.amqp_url.clone(),
@@ -159,9 +158,6 @@ impl Edge {
             subscriber(&feed, redis.clone(), reserver.clone(), readiness.part("redis"));
         let (database, products) = (readiness.part("database"), readiness.part("products"));
         let staying = readiness.part("staying");
-        let connections = TaskTracker::new();
-        let name = settings.instance.name(settings.http.http_addr);
-        let speaker = speaker(name, &feed, redis, &readiness, &connections);
         let context = Arc::new(Context {
             reserver,
             feed,
@@ -173,10 +169,11 @@ impl Edge {
             allowed_origins: settings.http.allowed_origins.clone(),
             buyer_token_key: buyer_token_key(&settings.buyer_token)?,
             tracer: Tracer::new(Instant::now()),
-            connections,
+            connections: TaskTracker::new(),
             clients: TaskTracker::new(),
             sold_out: Context::sold_out_body(),
         });
+        let speaker = speaker(settings, redis, &context);
         Ok(Self {
             context,
             pool,
@@ -211,22 +208,16 @@ fn subscriber(
     }
 }
 
-/// What says how this edge is, to viewers of `feed` and to the other edges.
-fn speaker(
-    name: String,
-    feed: &Feed,
-    redis: RedisPool,
-    readiness: &Readiness,
-    connections: &TaskTracker,
-) -> Speaker {
+/// What says how the edge of `context` is, to its viewers and to the other edges.
+fn speaker(settings: &Settings, redis: RedisPool, context: &Context) -> Speaker {
     Speaker {
-        name,
-        stats: feed.stats.clone(),
+        name: settings.instance.name(settings.http.http_addr),
+        stats: context.feed.stats.clone(),
         redis,
-        metrics: feed.metrics.clone(),
-        readiness: readiness.clone(),
-        connections: connections.clone(),
-        clock: feed.clock.clone(),
+        metrics: context.metrics.clone(),
+        readiness: context.readiness.clone(),
+        connections: context.connections.clone(),
+        clock: context.feed.clock.clone(),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::reconcile::Reconciler;
 use crate::relay::Relay;
 use crate::report;
 use crate::settings::RunSettings;
+use crate::stats::Speaker;
 use crate::sweeper::Sweeper;
 use books::effects::Effects;
 use books::office::Office;
@@ -37,8 +38,8 @@ const SETTLE_CONNECTIONS: usize = 3;
 /// The gatekeeper works on one sale of each of two nodes at a time; the reporter and the reconciler
 /// may need one each.
 const GATE_CONNECTIONS: usize = 4;
-/// Gatekeeper, reporter, relay and reconciler; to each node of a cluster.
-const REDIS_CONNECTIONS: u32 = 4;
+/// Gatekeeper, reporter, relay, reconciler and stats; to each node of a cluster.
+const REDIS_CONNECTIONS: u32 = 5;
 /// A call adopts at most 500 holders, a few milliseconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Stranded products that wait for the sweeper; more are found again by the next look.
@@ -77,11 +78,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let expiry = Expiry { pool: stores.settle_pool.clone(), reporter, metrics: metrics.clone() };
     tasks.spawn(expiry.run(leading.clone(), stop.clone()));
     let amqp_url = settings.servers.amqp_url.clone();
-    let sweeper = Sweeper {
-        pool: stores.gate_pool.clone(),
-        redis: stores.redis.clone(),
-        publisher: Publisher::new(amqp_url.clone(), "settler-sweep"),
-    };
+    let sweeper = stores.sweeper(amqp_url.clone());
     let reconciler = Reconciler::new(stores.gate_pool.clone(), stores.redis.clone(), amqp_url);
     let gatekeeper = Gatekeeper {
         office: Office::new(stores.gate_pool.clone(), stores.redis.clone()),
@@ -95,12 +92,20 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     };
     tasks.spawn(gatekeeper.run(lead, stop.clone()));
     let relay = Relay {
-        redis: stores.redis,
+        redis: stores.redis.clone(),
         publisher: Publisher::new(settings.servers.amqp_url.clone(), "settler-relay"),
         age: settings.relay_age_ms,
         metrics: metrics.clone(),
     };
     tasks.spawn(relay.run(leading.clone(), stop.clone()));
+    let speaker = Speaker {
+        name: settings.instance.name(settings.probe_addr),
+        redis: stores.redis,
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        leading: leading.clone(),
+    };
+    tasks.spawn(speaker.run(stop.clone()));
     let (sweep, stranded) = mpsc::channel(STRANDED_MAX);
     let period = settings.reconcile_ms;
     tasks.spawn(reconciler.run(period, metrics, leading, sweep, stop.clone()));
@@ -159,6 +164,14 @@ impl Stores {
             prefetch: settings.prefetch,
             metrics: metrics.clone(),
             broker_ready,
+        }
+    }
+
+    fn sweeper(&self, amqp_url: String) -> Sweeper {
+        Sweeper {
+            pool: self.gate_pool.clone(),
+            redis: self.redis.clone(),
+            publisher: Publisher::new(amqp_url, "settler-sweep"),
         }
     }
 }

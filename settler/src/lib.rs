@@ -18,4 +18,5 @@ pub mod report;
 pub mod sale_command;
 pub mod settings;
 pub mod settle;
+pub mod stats;
 pub mod sweeper;

@@ -150,9 +150,8 @@ impl<R: RedisCalls, P: Publish> Relay<R, P> {
         let depth = service::redis_reply::integer(&depth)?;
         self.metrics.outbox_depth.get_or_create(&label).set(depth);
         let oldest_ms = read_entries(first)?.ids.first().and_then(|entry| entry_ms(&entry.id));
-        let seconds = oldest_ms.map_or(0, |ms| now_ms.saturating_sub(ms) / 1000);
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        self.metrics.outbox_oldest_seconds.get_or_create(&label).set(seconds);
+        let age_ms = oldest_ms.map_or(0, |ms| now_ms.saturating_sub(ms));
+        self.metrics.outbox_oldest_seconds.get_or_create(&label).set(age_ms as f64 / 1000.0);
         Ok(())
     }
 

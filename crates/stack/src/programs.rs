@@ -14,10 +14,11 @@ use crate::find;
 use crate::options::{Limits, StackOptions};
 use crate::process::{Ready, Spec};
 
-const NGINX_FILES: [(&str, &str); 3] = [
+const NGINX_FILES: [(&str, &str); 4] = [
     ("nginx.conf", include_str!("../../../nginx/nginx.conf")),
     ("site.conf", include_str!("../../../nginx/site.conf")),
     ("proxy.conf", include_str!("../../../nginx/proxy.conf")),
+    ("socket.conf", include_str!("../../../nginx/socket.conf")),
 ];
 
 /// Environment variables the stack reads for itself and its programs must not.
@@ -60,6 +61,7 @@ pub(crate) fn edge(
     spec.env_remove = OWN_VARIABLES.into();
     spec.env = urls.env();
     spec.env.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+    spec.env.push(("INSTANCE_NAME".to_owned(), name));
     spec.grace = Duration::from_secs(12);
     Ok(spec)
 }
@@ -78,6 +80,7 @@ pub(crate) fn settler(
     spec.env_remove = OWN_VARIABLES.into();
     spec.env = urls.env();
     spec.env.push(("PROBE_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+    spec.env.push(("INSTANCE_NAME".to_owned(), name));
     spec.grace = Duration::from_secs(12);
     Ok(spec)
 }

@@ -1,6 +1,8 @@
 //! What the reconciler found, as gauges. A settler that does not lead exports none.
 
 use domain::contract::reconcile::ReconcileView;
+use domain::contract::stats::ProductFigures;
+use domain::contract::topology;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -92,11 +94,31 @@ impl Books {
                 self.open_units.get_or_create(&label).set(open);
             }
         }
-        for (queue, depth) in [("orders", view.queue), ("orders.dead", view.dead_letters)] {
+        let depths = [(topology::QUEUE, view.queue), (topology::DEAD_QUEUE, view.dead_letters)];
+        for (queue, depth) in depths {
             if let Some(depth) = depth {
                 self.queue_messages.get_or_create(&QueueLabel { queue }).set(i64::from(depth));
             }
         }
+    }
+
+    /// Messages that waited in a queue at the last look.
+    pub fn messages_in(&self, queue: &'static str) -> Option<i64> {
+        self.queue_messages.get(&QueueLabel { queue }).map(|depth| depth.get())
+    }
+
+    /// Adds what the last look found of a product.
+    pub(super) fn describe(&self, figures: &mut ProductFigures) {
+        let product = figures.product_id;
+        let label = ProductLabel { product };
+        let drift = |invariant| {
+            let label = InvariantLabel { product, invariant };
+            self.drift_units.get(&label).map(|units| units.get().saturating_abs())
+        };
+        figures.open_units = self.open_units.get(&label).map(|units| units.get());
+        figures.oversold_units = self.oversold_units.get(&label).map(|units| units.get());
+        // A unit that is missing on one side and one too many on the other are two that drift.
+        figures.drift_units = IN_UNITS.into_iter().map(drift).sum();
     }
 
     /// Who leads looks; what another settler once saw would only mislead.

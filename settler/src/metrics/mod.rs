@@ -2,6 +2,10 @@
 
 mod books;
 
+use std::sync::atomic::AtomicU64;
+
+use domain::ProductId;
+use domain::contract::stats::{ProductFigures, SettlerFigures};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -56,7 +60,7 @@ pub struct Metrics {
     /// `flashsale_outbox_depth{product}`
     pub outbox_depth: Family<ProductLabel, Gauge>,
     /// `flashsale_outbox_oldest_seconds{product}`
-    pub outbox_oldest_seconds: Family<ProductLabel, Gauge>,
+    pub outbox_oldest_seconds: Family<ProductLabel, Gauge<f64, AtomicU64>>,
     /// What the reconciler found.
     pub books: Books,
 }
@@ -119,6 +123,34 @@ impl Metrics {
         );
         metrics.books.register(registry);
         metrics
+    }
+
+    /// Orders since the start, as the stats tell them.
+    pub fn counted(&self) -> SettlerFigures {
+        let settled = |status| self.settled_orders.get_or_create(&StatusLabel { status }).get();
+        let rejected = settled("rejected");
+        let expired = self.resolved_orders.get_or_create(&StatusLabel { status: EXPIRED }).get();
+        SettlerFigures {
+            settled: settled("confirmed") + settled("held") + rejected,
+            rejected,
+            expired,
+            leader: None,
+        }
+    }
+
+    /// What was exported of a product last.
+    pub fn product(&self, product: ProductId) -> ProductFigures {
+        let label = ProductLabel { product: product.get() };
+        let oldest_ms = |seconds: f64| (seconds * 1000.0).round() as i64;
+        let mut figures = ProductFigures {
+            product_id: product.get(),
+            gate_open: self.gate_open.get(&label).is_some_and(|open| open.get() == 1),
+            outbox_depth: self.outbox_depth.get(&label).map(|depth| depth.get()),
+            outbox_oldest_ms: self.outbox_oldest_seconds.get(&label).map(|s| oldest_ms(s.get())),
+            ..ProductFigures::default()
+        };
+        self.books.describe(&mut figures);
+        figures
     }
 
     /// Who leads measures the outbox; what another settler once saw would only mislead.

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::buyer::{Ledger, get, post_buy};
 use crate::crowd::{Crowd, Told};
 use crate::reconcile::reconcile;
+use crate::stats::wait_heard;
 use crate::wait::{wait_running, wait_until};
 
 /// A product of each node, in the order of the nodes (CLUSTER KEYSLOT: 1584, 9842, 14039).
@@ -187,6 +188,7 @@ async fn a_node_is_away(
         press(stack.http(), PRODUCTS[0], round).await.0 == 503
     })
     .await;
+    wait_heard(stack).await;
     let closed = crowds[0].accepted();
     let silences = tokio::join!(crowds[1].longest_silence(AWAY), crowds[2].longest_silence(AWAY));
     assert_eq!(crowds[0].accepted(), closed, "sold by nobody");

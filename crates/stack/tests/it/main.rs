@@ -24,6 +24,7 @@ mod sale;
 mod secrets;
 mod servers;
 mod sold_out;
+mod stats;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;

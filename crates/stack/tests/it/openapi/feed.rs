@@ -1,6 +1,7 @@
-//! The live feed, listened to while everything else is asked for.
+//! The live feeds, listened to while everything else is asked for.
 //!
-//! Invariant: every frame is one kind of `FeedMessage`, and each kind comes.
+//! Invariant: every frame is one kind of `FeedMessage`, or of `StatsMessage` where that is told, and
+//! each kind comes.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,13 +24,14 @@ fn said() -> Vec<Value> {
 
 /// A socket that is listened to.
 pub(crate) struct Feed {
+    path: &'static str,
     heard: Arc<Mutex<Vec<Value>>>,
     listening: JoinHandle<()>,
 }
 
 impl Feed {
-    pub(crate) async fn open(http: &str) -> Self {
-        let url = format!("{}/ws", http.replace("http", "ws"));
+    pub(crate) async fn open(http: &str, path: &'static str) -> Self {
+        let url = format!("{}{path}", http.replace("http", "ws"));
         let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         for message in said() {
             socket.send(Message::text(message.to_string())).await.unwrap();
@@ -43,24 +45,29 @@ impl Feed {
                 }
             }
         });
-        Self { heard, listening }
+        Self { path, heard, listening }
     }
 
     /// What is not as the document says. The heartbeat may have to be waited for.
     pub(crate) async fn close(self, document: &Value) -> Vec<String> {
         let schemas = &document["components"]["schemas"];
-        let kinds = schemas["FeedMessage"]["oneOf"].as_array().unwrap();
-        let kinds = kinds.iter().map(|kind| kind["properties"]["type"]["const"].clone());
-        let kinds: Vec<Value> = kinds.collect();
+        let (feed, stats) = (&schemas["FeedMessage"], &schemas["StatsMessage"]);
+        let mut kinds: Vec<&Value> = feed["oneOf"].as_array().unwrap().iter().collect();
+        kinds.extend((self.path == "/ws/stats").then_some(stats));
+        let kinds: Vec<&Value> = kinds.iter().map(|k| &k["properties"]["type"]["const"]).collect();
         wait_until("every kind of message came", || async {
             let heard = self.heard.lock().unwrap();
-            kinds.iter().all(|kind| heard.iter().any(|frame| frame["type"] == *kind))
+            kinds.iter().all(|kind| heard.iter().any(|frame| frame["type"] == **kind))
         })
         .await;
         self.listening.abort();
-        let (watch, feed) = (&schemas["WatchMessage"], &schemas["FeedMessage"]);
+        let watch = &schemas["WatchMessage"];
         let sent = said().into_iter().skip(1).flat_map(|m| misfits(document, watch, &m, "watch"));
         let heard = self.heard.lock().unwrap();
-        sent.chain(heard.iter().flat_map(|frame| misfits(document, feed, frame, "/ws"))).collect()
+        let told = heard.iter().flat_map(|frame| {
+            let viewed = self.path == "/ws/stats" && frame["type"] == "stats";
+            misfits(document, if viewed { stats } else { feed }, frame, self.path)
+        });
+        sent.chain(told).collect()
     }
 }

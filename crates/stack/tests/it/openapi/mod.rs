@@ -55,7 +55,7 @@ fn it_describes_every_route_and_no_other() {
     let document = load();
     let described: BTreeSet<String> =
         operations(&document).into_iter().map(|(label, ..)| label).collect();
-    let public = |path: &str| path.starts_with("/api/") || path == "/ws";
+    let public = |path: &str| path.starts_with("/api/") || path.starts_with("/ws");
     let routed = ROUTES.iter().filter(|route| public(route.template)).flat_map(|route| {
         route.allow.split(", ").map(|method| format!("{method} {}", route.template))
     });
@@ -144,7 +144,8 @@ async fn what_it_describes_is_answered_so() {
     let document = load();
     let cases = cases(&document);
     let shop = Shop::open().await;
-    let feed = Feed::open(shop.stack.http()).await;
+    let feed = Feed::open(shop.stack.http(), "/ws").await;
+    let stats = Feed::open(shop.stack.http(), "/ws/stats").await;
     let mut wrong = Vec::new();
     let mut judge = |case: &Case<'_>, answer: &Answer| {
         let found = compare(&document, case, answer);
@@ -167,6 +168,7 @@ async fn what_it_describes_is_answered_so() {
         wrong.extend(other_methods(&shop, &document, case).await);
     }
     wrong.extend(feed.close(&document).await);
+    wrong.extend(stats.close(&document).await);
     shop.close().await;
     assert!(wrong.is_empty(), "{} cases: {wrong:#?}", cases.len());
 }

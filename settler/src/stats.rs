@@ -1,0 +1,90 @@
+//! What this settler says of itself once a second, to whoever views the stats of any edge.
+//!
+//! Owns nothing: what it says is what the relay, the reconciler and the gatekeeper exported last.
+//! Invariant: it asks neither PostgreSQL nor RabbitMQ, and nobody waits for it.
+
+use std::time::{Duration, Instant};
+
+use domain::contract::stats::{
+    Contribution, Figures, LeaderFigures, SettlerFigures, VERSION, choose_products,
+};
+use domain::contract::{keys, topology};
+use service::readiness::Readiness;
+use service::redis_pool::RedisPool;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::gatekeeper::Leading;
+use crate::metrics::Metrics;
+use crate::reconcile::now_ms;
+
+/// As often as edges make a frame.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Speaks for this settler.
+pub struct Speaker {
+    /// How viewers know this settler.
+    pub name: String,
+    /// Where it is published.
+    pub redis: RedisPool,
+    /// What was counted and seen.
+    pub metrics: Metrics,
+    /// Whether this settler can work.
+    pub readiness: Readiness,
+    /// Whether it leads, and what is on sale.
+    pub leading: watch::Receiver<Leading>,
+}
+
+impl Speaker {
+    /// Speaks until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let (started, started_ms) = (Instant::now(), now_ms());
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first comes at once, when there is nothing to say.
+        ticks.tick().await;
+        // Which node of a cluster is told: another one after each that did not answer.
+        let mut turn = 0;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let payload = self.contribution(started_ms, started.elapsed()).to_json();
+            let published = tokio::select! {
+                published = self.redis.publish(turn, keys::STATS_CHANNEL, &payload) => published,
+                () = stop.cancelled() => return,
+            };
+            if let Err(error) = published {
+                // The gatekeeper says that Redis is away.
+                tracing::debug!(%error, "no edge heard of this settler");
+                turn += 1;
+            }
+        }
+    }
+
+    fn contribution(&self, started_ms: i64, uptime: Duration) -> Contribution {
+        let leading = self.leading.borrow().clone();
+        Contribution {
+            v: VERSION,
+            name: self.name.clone(),
+            started_ms,
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            ready: self.readiness.is_ready(),
+            figures: Figures::Settler(SettlerFigures {
+                leader: leading.leads.then(|| self.leader(&leading)),
+                ..self.metrics.counted()
+            }),
+        }
+    }
+
+    fn leader(&self, leading: &Leading) -> LeaderFigures {
+        let products = leading.products.iter().map(|product| self.metrics.product(*product));
+        LeaderFigures {
+            queue_messages: self.metrics.books.messages_in(topology::QUEUE),
+            dead_letters: self.metrics.books.messages_in(topology::DEAD_QUEUE),
+            products: choose_products(products.collect()),
+        }
+    }
+}
