@@ -30,7 +30,8 @@ function save(text) {
   const url = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }));
   const at = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
   h('a', { href: url, download: `flash-sale-${at}Z.csv` }).click();
-  URL.revokeObjectURL(url);
+  // Some browsers read it only after this.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 function fullScreen() {
