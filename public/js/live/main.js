@@ -100,7 +100,6 @@ function tell({ name, percent }) {
   announce(percent > 0 ? t('said.left', { name, percent }) : t('said.none', { name }));
 }
 
-byId('bar').querySelector('.tools').before(byId('strip'));
 mountTools({ pause, csv: () => collector.health.records.toCsv() });
 byId('hero-follow').addEventListener('click', () => choose(chosenId));
 const feed = new Feed('/ws/stats', hear, (state) => collector.connect(state, localMs()));
