@@ -143,6 +143,8 @@ export class Chart {
     const back = (min, max) => Math.min(spanS, Math.max(SPAN_MIN_S, max - min));
     this.#plot = new uPlot({
       ...this.#size(),
+      // The newest time stands under the right end.
+      padding: [null, 2 * em, null, null],
       legend: { show: false },
       cursor: { show: false },
       scales: {

@@ -12,12 +12,11 @@ import { copyOf } from './health.js';
 import { showHero } from './hero.js';
 import { SaleList } from './list.js';
 import { Log } from './log.js';
+import { Renewal } from './renewal.js';
 import { mountTools, showTools } from './tools.js';
 
 /** Four times a second is as fast as figures can be read. */
 const SHOW_EVERY_MS = 250;
-/** A new product is asked for by connecting again; not more often than this. */
-const SNAPSHOT_EVERY_MS = 5_000;
 
 /** Local time that nobody can set back. */
 const localMs = () => performance.timeOrigin + performance.now();
@@ -27,10 +26,10 @@ document.title = `${t('live.title')} · ${t('frame.brand')}`;
 mountFrame('live.html');
 
 const collector = new Collector();
+const renewal = new Renewal();
 /** What is shown while the view is paused: a picture, and what the charts had then. */
 let frozen = null;
 let chosenId = null;
-let askedMs = -Infinity;
 
 const answersChart = new AnswersChart(collector.health.answers);
 const stockChart = new StockChart();
@@ -89,11 +88,13 @@ function hear(message) {
   const thresholds = collector.hear(message, localMs());
   // A view that stands still says nothing new.
   if (!frozen) for (const passed of thresholds) tell(passed);
-  if (collector.sales.needsSnapshot(message) && localMs() - askedMs > SNAPSHOT_EVERY_MS) {
-    askedMs = localMs();
-    collector.expectReconnect();
-    feed.reopen();
-  }
+}
+
+/** Connects again where only a new snapshot helps. */
+function renew() {
+  if (!renewal.isDue(collector.sales.needsSnapshot, localMs())) return;
+  collector.expectReconnect();
+  feed.reopen();
 }
 
 function tell({ name, percent }) {
@@ -105,6 +106,7 @@ byId('hero-follow').addEventListener('click', () => choose(chosenId));
 const feed = new Feed('/ws/stats', hear, (state) => collector.connect(state, localMs()));
 setInterval(() => {
   collector.look(localMs());
+  renew();
   if (!frozen) show();
 }, SHOW_EVERY_MS);
 show();

@@ -16,6 +16,8 @@ export class Sales {
   /** When sales were seen to sell out, and how long that took: `{ atMs, tookMs }` by id. */
   #ends = new Map();
   #opened = new Map();
+  /** Products that frames were heard of, and no snapshot had. */
+  #unknown = new Set();
   #hottestId = null;
   shares = new Shares();
 
@@ -23,6 +25,7 @@ export class Sales {
   take(message, now) {
     const before = new Map(this.#products.all().map((product) => [product.product_id, { ...product }]));
     const told = { events: [], thresholds: [] };
+    if (this.#products.isUnknown(message)) this.#unknown.add(message.product_id);
     for (const id of this.#products.take(message)) {
       const product = this.#products.get(id);
       if (!this.#paces.has(id)) this.#paces.set(id, new Pace());
@@ -34,6 +37,7 @@ export class Sales {
       const percent = thresholdPassed(known.stock, product.stock, totalOf(product));
       if (percent !== null) told.thresholds.push({ name: product.name, percent });
     }
+    for (const id of this.#unknown) if (this.#products.get(id)) this.#unknown.delete(id);
     for (const id of this.#paces.keys()) if (!this.#products.get(id)) this.#paces.delete(id);
     this.addShares(now);
     return told;
@@ -49,11 +53,9 @@ export class Sales {
     }
   }
 
-  /** Whether only a new snapshot explains this message. */
-  needsSnapshot(message) {
-    if (message.type !== 'stock') return false;
-    const product = this.#products.get(message.product_id);
-    return !product || product.stock > product.total;
+  /** Whether something was heard that only a new snapshot explains: a new product, a new total. */
+  get needsSnapshot() {
+    return this.#unknown.size > 0 || this.all().some(({ stock, total }) => stock > total);
   }
 
   /** Notes what is left of each sale, for the chart. */

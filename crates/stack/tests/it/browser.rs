@@ -101,11 +101,8 @@ impl Browser {
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500,
         });
-        for (method, params) in
-            [("Emulation.setEmulatedMedia", media), ("Emulation.setDeviceMetricsOverride", size)]
-        {
-            self.command("goog/cdp/execute", &json!({ "cmd": method, "params": params })).await;
-        }
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Saves what is seen under `target/screenshots`.
@@ -118,11 +115,68 @@ impl Browser {
 
     /// The text of the element with this id.
     pub(crate) async fn text(&self, id: &str) -> String {
-        self.client.find(Locator::Id(id)).await.unwrap().text().await.unwrap()
+        self.text_of(&format!("#{id}")).await
+    }
+
+    /// The text of the first element of a selector, seen or not; empty when there is none.
+    pub(crate) async fn text_of(&self, selector: &str) -> String {
+        let text = format!("(document.querySelector('{selector}')?.textContent ?? '').trim()");
+        self.value(&text).await.as_str().unwrap_or_default().to_owned()
     }
 
     pub(crate) async fn click(&self, id: &str) {
-        self.client.find(Locator::Id(id)).await.unwrap().click().await.unwrap();
+        self.click_on(&format!("#{id}")).await;
+    }
+
+    /// Clicks on the first element of a selector, as a mouse does: it must be there and be seen.
+    pub(crate) async fn click_on(&self, selector: &str) {
+        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Chooses an option of a list by its value.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) {
+        let list = self.client.find(Locator::Css(selector)).await.unwrap();
+        list.select_by_value(value).await.unwrap();
+    }
+
+    /// Presses one key, `Tab` or `Enter`, wherever the focus is.
+    pub(crate) async fn press_key(&self, key: &str) {
+        let (code, text) = if key == "Enter" { (13, "\r") } else { (9, "") };
+        for kind in ["keyDown", "keyUp"] {
+            let params = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
+            });
+            self.devtools("Input.dispatchKeyEvent", params).await;
+        }
+    }
+
+    /// Takes the network away, or gives it back.
+    pub(crate) async fn set_offline(&self, offline: bool) {
+        let params = json!({
+            "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
+        });
+        self.devtools("Network.enable", json!({})).await;
+        self.devtools("Network.emulateNetworkConditions", params).await;
+    }
+
+    /// Runs a script before every page's own.
+    pub(crate) async fn before_every_page(&self, script: &str) {
+        let params = json!({ "source": script });
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", params).await;
+    }
+
+    /// Runs the body of an asynchronous function; its value.
+    pub(crate) async fn run(&self, body: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; \
+             (async () => {{ {body} }})().then(done, (error) => done(`failed: ${{error}}`));"
+        );
+        self.client.execute_async(&script, Vec::new()).await.unwrap()
+    }
+
+    /// A command of the DevTools protocol.
+    pub(crate) async fn devtools(&self, method: &str, params: Value) -> Value {
+        self.command("goog/cdp/execute", &json!({ "cmd": method, "params": params })).await
     }
 
     /// The value of a JavaScript expression.

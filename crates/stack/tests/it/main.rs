@@ -18,6 +18,7 @@ mod machine;
 mod monitoring;
 mod openapi;
 mod page;
+mod pages;
 mod reconcile;
 mod runbook;
 mod sale;
