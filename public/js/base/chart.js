@@ -53,8 +53,9 @@ export class Chart {
 
   /**
    * Draws into `element` (class `chart`) and puts a table behind it. `options`: `title`, `spanS`,
-   * `stepped`, `fill`, `format(value)`, `series`: an array of `{ label, color, dash, width }`, colours
-   * being tokens of tokens.css. `history` has one column a series. Text is as large as the element's.
+   * `stepped`, `fill`, `format(value)`, `series`: an array of `{ label, color, dash, width }`,
+   * colours being tokens of tokens.css. `history` has one column a series. Text is as large as the
+   * element's.
    */
   constructor(element, history, options) {
     this.#element = element;
@@ -83,24 +84,47 @@ export class Chart {
   }
 
   #heads() {
-    return this.#options.series.map(({ label }) => h('th', { class: 'number', scope: 'col', text: label }));
+    return this.#options.series.map(({ label }) =>
+      h('th', { class: 'number', scope: 'col', text: label }),
+    );
   }
 
   #makeTable() {
     const body = h('tbody');
     const head = h('tr', {}, h('th', { scope: 'col', text: t('chart.time') }), ...this.#heads());
-    const table = h('table', {}, h('caption', { text: this.#options.title }), h('thead', {}, head), body);
-    const details = h('details', { on: { toggle: () => this.#fillTable() } },
-      h('summary', { text: t('chart.table') }), h('div', { class: 'table-wrap' }, table));
+    const table = h(
+      'table',
+      {},
+      h('caption', { text: this.#options.title }),
+      h('thead', {}, head),
+      body,
+    );
+    const details = h(
+      'details',
+      { on: { toggle: () => this.#fillTable() } },
+      h('summary', { text: t('chart.table') }),
+      h('div', { class: 'table-wrap' }, table),
+    );
     this.#element.after(details);
     return { details, head, body };
   }
 
   #fillTable() {
     const { format } = this.#options;
-    this.#table.body.replaceChildren(...this.history.rows().map(([time, ...values]) => h('tr', {},
-      h('td', { text: timeOfDay(time * 1000) }),
-      ...values.map((value) => h('td', { class: 'number', text: value === null ? '–' : format(value) })))));
+    this.#table.body.replaceChildren(
+      ...this.history
+        .rows()
+        .map(([time, ...values]) =>
+          h(
+            'tr',
+            {},
+            h('td', { text: timeOfDay(time * 1000) }),
+            ...values.map((value) =>
+              h('td', { class: 'number', text: value === null ? '–' : format(value) }),
+            ),
+          ),
+        ),
+    );
   }
 
   #resize() {
@@ -141,22 +165,35 @@ export class Chart {
       font: `${this.#drawnPx}px system-ui, sans-serif`,
     };
     const back = (min, max) => Math.min(spanS, Math.max(SPAN_MIN_S, max - min));
-    this.#plot = new uPlot({
-      ...this.#size(),
-      // The newest time stands under the right end.
-      padding: [null, 2 * em, null, null],
-      legend: { show: false },
-      cursor: { show: false },
-      scales: {
-        x: { range: (_, min, max) => [max - back(min, max), max] },
-        y: { range: (_, __, max) => [0, Math.max(this.#options.least ?? 10, (max ?? 0) * 1.05)] },
+    this.#plot = new uPlot(
+      {
+        ...this.#size(),
+        // The newest time stands under the right end.
+        padding: [null, 2 * em, null, null],
+        legend: { show: false },
+        cursor: { show: false },
+        scales: {
+          x: { range: (_, min, max) => [max - back(min, max), max] },
+          y: { range: (_, __, max) => [0, Math.max(this.#options.least ?? 10, (max ?? 0) * 1.05)] },
+        },
+        axes: [
+          {
+            ...axis,
+            values: (_, ticks) => ticks.map((time) => timeOfDay(time * 1000)),
+            space: 7.5 * em,
+            size: 2.5 * em,
+          },
+          {
+            ...axis,
+            values: (_, ticks) => ticks.map(format),
+            size: (_, labels) => widest(labels) * 0.65 * em + em,
+          },
+        ],
+        series: [{}, ...this.#series()],
       },
-      axes: [
-        { ...axis, values: (_, ticks) => ticks.map((time) => timeOfDay(time * 1000)), space: 7.5 * em, size: 2.5 * em },
-        { ...axis, size: (_, labels) => widest(labels) * .65 * em + em, values: (_, ticks) => ticks.map(format) },
-      ],
-      series: [{}, ...this.#series()],
-    }, this.history.columns, this.#element);
+      this.history.columns,
+      this.#element,
+    );
   }
 }
 
@@ -166,6 +203,9 @@ export function legend(series) {
     const swatch = h('i', { class: 'swatch', 'aria-hidden': 'true' });
     swatch.style.background = `var(${token})`;
     const value = h('dd', { text: '–' });
-    return { node: h('div', {}, h('dt', {}, swatch, label), value), show: (text) => setText(value, text) };
+    return {
+      node: h('div', {}, h('dt', {}, swatch, label), value),
+      show: (text) => setText(value, text),
+    };
   });
 }

@@ -14,7 +14,8 @@ export function h(tag, attributes = {}, ...children) {
     if (name === 'text') element.textContent = value;
     else if (name === 'data') Object.assign(element.dataset, value);
     else if (name === 'on') {
-      for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+      for (const [event, listener] of Object.entries(value))
+        element.addEventListener(event, listener);
     } else element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));

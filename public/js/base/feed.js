@@ -1,7 +1,7 @@
 // The live feed: one WebSocket, reopened for ever, and whether what it said can still be trusted.
 //
-// States: connecting (nothing heard yet), live, stale (heard before, not now), offline (not now, and
-// not for a while). A frozen number is never called live.
+// States: connecting (nothing heard yet), live, stale (heard before, not now), offline (not now,
+// and not for a while). A frozen number is never called live.
 
 /** The server sends a heartbeat every 15 s; silence for longer than this means trouble. */
 const SILENCE_MAX_MS = 20_000;
@@ -15,7 +15,7 @@ const BACKOFF_CAP_MS = 8_000;
 /** Wait before attempt `failures`, counted from 0: exponential, half of it chance. */
 export function backoffMs(failures, random) {
   const full = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures, 10));
-  return full / 2 + random * full / 2;
+  return full / 2 + (random * full) / 2;
 }
 
 /** The state of a feed at `nowMs`, from when it last heard something and lost its connection. */

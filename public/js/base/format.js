@@ -13,19 +13,25 @@ function formatter(kind, options) {
 
 /** A whole number, grouped; a dash for what is not known. */
 export function count(value) {
-  return value === null || value === undefined ? '–' : formatter(Intl.NumberFormat, {}).format(value);
+  return value === null || value === undefined
+    ? '–'
+    : formatter(Intl.NumberFormat, {}).format(value);
 }
 
 /** A number a second: with a decimal below ten. */
 export function rate(value) {
   if (value === null || value === undefined) return '–';
   const digits = value > 0 && value < 10 ? 1 : 0;
-  return formatter(Intl.NumberFormat, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
+  return formatter(Intl.NumberFormat, {
+    maximumFractionDigits: digits,
+    minimumFractionDigits: digits,
+  }).format(value);
 }
 
 /** An amount in minor units of an ISO 4217 currency. */
 export function money(minor, currency) {
-  const digits = new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits;
+  const digits = new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions()
+    .maximumFractionDigits;
   const whole = minor % 10 ** digits === 0;
   const options = { style: 'currency', currency, currencyDisplay: 'narrowSymbol' };
   if (whole) options.minimumFractionDigits = 0;
@@ -42,11 +48,12 @@ export function dayAndTime(ms) {
   return formatter(Intl.DateTimeFormat, { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 }
 
-/** A time left as a clock shows it: `9:05`, `1:00:00`, and days as hours up to two of them. */
+/** A time left as a clock shows it: `9:05`, `1:00:00`. */
 export function clockLeft(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   const two = (n) => String(n).padStart(2, '0');
-  if (hours >= 48) return `${Math.floor(hours / 24)} d ${two(hours % 24)}:${two(minutes)}`;
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+  return hours > 0
+    ? `${hours}:${two(minutes)}:${two(seconds % 60)}`
+    : `${minutes}:${two(seconds % 60)}`;
 }

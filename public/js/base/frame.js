@@ -4,7 +4,11 @@ import { byId, h, setText } from './dom.js';
 import { LANGUAGES, currentLanguage, switchLanguage, t } from './i18n.js';
 import { THEMES, showTheme, storedTheme } from './theme.js';
 
-const PLACES = [['./', 'place.shop'], ['live.html', 'place.live'], ['admin.html', 'place.admin']];
+const PLACES = [
+  ['./', 'place.shop'],
+  ['live.html', 'place.live'],
+  ['admin.html', 'place.admin'],
+];
 
 showTheme(storedTheme());
 
@@ -12,19 +16,34 @@ showTheme(storedTheme());
 export function mountFrame(here) {
   // Buyers have no use for the operators' page.
   const shown = here === './' ? PLACES.slice(0, 2) : PLACES;
-  const places = shown.map(([href, key]) => h('a', {
-    href, text: t(key), 'aria-current': href === here ? 'page' : null,
-  }));
+  const places = shown.map(([href, key]) =>
+    h('a', {
+      href,
+      text: t(key),
+      'aria-current': href === here ? 'page' : null,
+    }),
+  );
   byId('bar').append(
     h('a', { class: 'skip', href: '#main', text: t('frame.skip') }),
-    h('a', { class: 'brand', href: './' }, h('img', { src: 'favicon.svg', alt: '', width: 28, height: 28 }), t('frame.brand')),
+    h(
+      'a',
+      { class: 'brand', href: './' },
+      h('img', { src: 'favicon.svg', alt: '', width: 28, height: 28 }),
+      t('frame.brand'),
+    ),
     h('nav', { class: 'places', 'aria-label': t('frame.places') }, ...places),
     h('div', { class: 'tools' }, connection(), languages(), themes()),
   );
 }
 
 function connection() {
-  return h('p', { class: 'connection', id: 'connection', role: 'status', data: { state: 'connecting' }, hidden: true });
+  return h('p', {
+    class: 'connection',
+    id: 'connection',
+    role: 'status',
+    data: { state: 'connecting' },
+    hidden: true,
+  });
 }
 
 /** Says whether what is shown is live: `connecting`, `live`, `stale` or `offline`. */
@@ -38,10 +57,20 @@ export function showConnection(state) {
 /** The languages that are not shown, each in its own words. */
 function languages() {
   const others = Object.entries(LANGUAGES).filter(([tag]) => tag !== currentLanguage());
-  return h('span', { id: 'languages' }, ...others.map(([tag, name]) => h('button', {
-    class: 'button quiet small', type: 'button', lang: tag, text: name, data: { language: tag },
-    on: { click: () => switchLanguage(tag) },
-  })));
+  return h(
+    'span',
+    { id: 'languages' },
+    ...others.map(([tag, name]) =>
+      h('button', {
+        class: 'button quiet small',
+        type: 'button',
+        lang: tag,
+        text: name,
+        data: { language: tag },
+        on: { click: () => switchLanguage(tag) },
+      }),
+    ),
+  );
 }
 
 function themes() {

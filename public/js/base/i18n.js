@@ -13,7 +13,9 @@ let plural = new Intl.PluralRules('en');
 /** The language of `?lang=`, else the one chosen before, else the browser's if it is known. */
 export function chooseLanguage(query, stored, preferred) {
   const wanted = [new URLSearchParams(query).get('lang'), stored, ...preferred];
-  const known = wanted.map((tag) => tag?.toLowerCase().split('-')[0]).find((tag) => tag in LANGUAGES);
+  const known = wanted
+    .map((tag) => tag?.toLowerCase().split('-')[0])
+    .find((tag) => tag in LANGUAGES);
   return known ?? 'en';
 }
 
@@ -25,15 +27,16 @@ export async function loadTexts(...pages) {
     if (!response.ok) throw new Error(`the texts of ${page} are not there: ${response.status}`);
     return response.json();
   };
-  texts = Object.assign({}, ...await Promise.all(['common', ...pages].map(read)));
+  texts = Object.assign({}, ...(await Promise.all(['common', ...pages].map(read))));
   plural = new Intl.PluralRules(language);
   document.documentElement.lang = language;
   translate(document);
 }
 
-/** Puts texts into what `root` holds: `data-i18n` the content, `data-i18n-label` the `aria-label`. */
+/** Puts texts into `root`: `data-i18n` names the content, `data-i18n-label` the `aria-label`. */
 export function translate(root) {
-  for (const element of root.querySelectorAll('[data-i18n]')) element.textContent = t(element.dataset.i18n);
+  for (const element of root.querySelectorAll('[data-i18n]'))
+    element.textContent = t(element.dataset.i18n);
   for (const element of root.querySelectorAll('[data-i18n-label]')) {
     element.setAttribute('aria-label', t(element.dataset.i18nLabel));
   }

@@ -2,9 +2,14 @@
 
 const RATE_WINDOW_MS = 3_000;
 
-/** Whether frame `b` is newer than `a`: by epoch, then by revision. */
+/**
+ * Whether frame `b` is newer than `a`: by epoch, then by revision, then by the time it was written,
+ * as a window that opens or closes changes the state alone.
+ */
 export function isNewer(a, b) {
-  return b.epoch > a.epoch || (b.epoch === a.epoch && b.rev > a.rev);
+  if (b.epoch !== a.epoch) return b.epoch > a.epoch;
+  if (b.rev !== a.rev) return b.rev > a.rev;
+  return Date.parse(b.server_time) > Date.parse(a.server_time);
 }
 
 /** Keeps products up to date from snapshot and stock messages, in whatever order they come. */
@@ -14,9 +19,10 @@ export class Products {
   /** Takes a message; the ids of the products that changed. */
   take(message) {
     if (message.type === 'snapshot') {
-      // What the server says now counts, even if it was restarted with less.
-      this.#byId = new Map(message.products.map((product) => [product.product_id, { ...product }]));
-      return [...this.#byId.keys()];
+      // What the server says now counts, even if it was restarted with less. No sale is deleted,
+      // ever: one that is missing is one that an edge which has just started does not know yet.
+      for (const product of message.products) this.#byId.set(product.product_id, { ...product });
+      return message.products.map((product) => product.product_id);
     }
     const known = this.#byId.get(message.product_id);
     if (message.type !== 'stock' || !known || !isNewer(known, message)) return [];

@@ -23,7 +23,12 @@ const percent = (value) => `${Math.round(value)} %`;
 
 /** A name with its line in front and its newest value behind. */
 function key(line, label, value) {
-  return h('div', { data: { line } }, h('dt', {}, h('i', { class: 'key', 'aria-hidden': 'true' }), h('span', { text: label })), value);
+  return h(
+    'div',
+    { data: { line } },
+    h('dt', {}, h('i', { class: 'key', 'aria-hidden': 'true' }), h('span', { text: label })),
+    value,
+  );
 }
 
 export class StockChart {
@@ -45,9 +50,13 @@ export class StockChart {
       this.#shownId = shownId;
       this.#places = keepPlaces(this.#places, shares.choose(ids, shownId));
     }
-    const lines = this.#places.flatMap((id, place) => (id === null ? [] : [{ place, sale: sales.find((sale) => sale.id === id) }]));
+    const lines = this.#places.flatMap((id, place) =>
+      id === null ? [] : [{ place, sale: sales.find((sale) => sale.id === id) }],
+    );
     this.#history.columns = shares.columns(lines.map(({ sale }) => sale.id));
-    const names = JSON.stringify(lines.map(({ place, sale }) => [place, sale.id, sale.name, sale.id === shownId]));
+    const names = JSON.stringify(
+      lines.map(({ place, sale }) => [place, sale.id, sale.name, sale.id === shownId]),
+    );
     if (names !== this.#names) this.#setLines(lines);
     this.#names = names;
     for (const { sale } of lines) setText(this.#values.get(sale.id), percent(sale.percent));
@@ -62,12 +71,20 @@ export class StockChart {
       width: sale.id === this.#shownId ? 3 : 2,
     }));
     this.#values = new Map(lines.map(({ sale }) => [sale.id, h('dd')]));
-    byId('stock-keys').replaceChildren(...lines.map(({ place, sale }) => (
-      key(String(place + 1), sale.name, this.#values.get(sale.id)))));
+    byId('stock-keys').replaceChildren(
+      ...lines.map(({ place, sale }) =>
+        key(String(place + 1), sale.name, this.#values.get(sale.id)),
+      ),
+    );
     if (this.#chart) this.#chart.setSeries(series);
     else if (lines.length > 0) {
       this.#chart = new Chart(byId('stock-chart'), this.#history, {
-        title: t('stock.title'), spanS: SPAN_S, stepped: true, least: 100, format: percent, series,
+        title: t('stock.title'),
+        spanS: SPAN_S,
+        stepped: true,
+        least: 100,
+        format: percent,
+        series,
       });
     }
   }
@@ -80,9 +97,13 @@ export class AnswersChart {
 
   constructor(history) {
     this.#values = ANSWERS.map((name) => h('dd', { text: '–' }));
-    byId('answers-keys').append(...ANSWERS.map((name, i) => key(name, t(`answer.${name}`), this.#values[i])));
+    byId('answers-keys').append(
+      ...ANSWERS.map((name, i) => key(name, t(`answer.${name}`), this.#values[i])),
+    );
     this.#chart = new Chart(byId('answers-chart'), history, {
-      title: t('answers.title'), spanS: SPAN_S, format: count,
+      title: t('answers.title'),
+      spanS: SPAN_S,
+      format: count,
       series: ANSWERS.map((name) => ({ label: t(`answer.${name}`), ...ANSWER_LINES[name] })),
     });
   }

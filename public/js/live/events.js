@@ -8,18 +8,26 @@ const LOG_MAX = 100;
 const THRESHOLDS = [50, 25, 10, 5, 0];
 
 const STATES = {
-  open: (before) => (before === 'paused' ? 'resumed' : before === 'sold_out' ? 'on_sale_again' : 'opened'),
+  open: (before) =>
+    before === 'paused' ? 'resumed' : before === 'sold_out' ? 'on_sale_again' : 'opened',
   paused: () => 'paused',
   sold_out: () => 'sold_out',
   closed: () => 'ended',
 };
-const TONES = { opened: 'good', resumed: 'good', on_sale_again: 'good', paused: 'warn', sold_out: 'accent', ended: 'info' };
+const TONES = {
+  opened: 'good',
+  resumed: 'good',
+  on_sale_again: 'good',
+  paused: 'warn',
+  sold_out: 'accent',
+  ended: 'info',
+};
 
 /** The lowest threshold a stock passed on its way down, in percent; null when it passed none. */
 export function thresholdPassed(before, after, total) {
   if (total <= 0) return null;
   const passed = THRESHOLDS.filter((percent) => {
-    const units = total * percent / 100;
+    const units = (total * percent) / 100;
     return before > units && after <= units;
   });
   return passed.at(-1) ?? null;
@@ -39,9 +47,14 @@ export function saleEvents(before, after) {
 /** Events of what the settler that leads says of one product, each side as in the stats frame. */
 export function bookEvents(before, after, name) {
   const events = [];
-  if (before.gate_open && !after.gate_open) events.push({ kind: 'gate_closed', tone: 'warn', name });
-  if (!before.gate_open && after.gate_open) events.push({ kind: 'gate_opened', tone: 'good', name });
-  for (const [field, kind] of [['oversold_units', 'oversold'], ['drift_units', 'drift']]) {
+  if (before.gate_open && !after.gate_open)
+    events.push({ kind: 'gate_closed', tone: 'warn', name });
+  if (!before.gate_open && after.gate_open)
+    events.push({ kind: 'gate_opened', tone: 'good', name });
+  for (const [field, kind] of [
+    ['oversold_units', 'oversold'],
+    ['drift_units', 'drift'],
+  ]) {
     if (after[field] && after[field] !== before[field]) {
       events.push({ kind, tone: 'bad', name, n: after[field] });
     }

@@ -10,14 +10,21 @@ const PATH = [
   ['p50', ({ latency }) => duration(latency?.p50)],
   ['p99', ({ latency }) => duration(latency?.p99)],
   ['open', ({ totals }) => count(totals.openUnits)],
-  ['outbox', ({ totals }) => count(totals.outboxDepth), ({ totals }) => (
-    totals.outboxDepth > 0 ? [t('path.outbox_age', { age: duration(totals.outboxOldestMs) }), ''] : null
-  )],
+  [
+    'outbox',
+    ({ totals }) => count(totals.outboxDepth),
+    ({ totals }) =>
+      totals.outboxDepth > 0
+        ? [t('path.outbox_age', { age: duration(totals.outboxOldestMs) }), '']
+        : null,
+  ],
   ['queue', ({ queueMessages }) => count(queueMessages)],
   ['settled', ({ settledPerSecond }) => rate(settledPerSecond)],
-  ['dead', ({ deadLetters }) => count(deadLetters), ({ deadLetters }) => (
-    deadLetters > 0 ? [t('path.dead_word'), 'warn'] : null
-  )],
+  [
+    'dead',
+    ({ deadLetters }) => count(deadLetters),
+    ({ deadLetters }) => (deadLetters > 0 ? [t('path.dead_word'), 'warn'] : null),
+  ],
   ['clients', ({ totals }) => count(totals.clients)],
 ];
 
@@ -26,7 +33,9 @@ export function makePath() {
   const shown = PATH.map(([name, value, note]) => {
     const figure = h('span', { id: `path-${name}` });
     const small = h('small');
-    byId('path').append(h('div', {}, h('dt', { text: t(`path.${name}`) }), h('dd', {}, figure, ' ', small)));
+    byId('path').append(
+      h('div', {}, h('dt', { text: t(`path.${name}`) }), h('dd', {}, figure, ' ', small)),
+    );
     return (picture) => {
       const [text, tone] = note?.(picture) ?? ['', ''];
       setText(figure, value(picture));
@@ -65,15 +74,20 @@ export class Tiles {
 }
 
 function makeTile({ name, edge }) {
-  const [state, leads, figure, details, heard] = ['b', 'span', 'span', 'span', 'span'].map((tag) => h(tag));
+  const [state, leads, figure, details, heard] = ['b', 'span', 'span', 'span', 'span'].map((tag) =>
+    h(tag),
+  );
   state.className = 'tile-state';
   leads.className = 'badge';
   figure.className = 'tile-figure figure';
   const unit = h('small', { text: t(edge ? 'tile.answers' : 'tile.settled') });
-  const node = h('li', { class: 'tile', data: { process: name } },
+  const node = h(
+    'li',
+    { class: 'tile', data: { process: name } },
     h('p', { class: 'tile-head' }, h('strong', { text: name }), state),
     h('p', {}, figure, ' ', unit, ' ', leads),
-    h('p', { class: 'soft tile-foot' }, details, heard));
+    h('p', { class: 'soft tile-foot' }, details, heard),
+  );
   leads.textContent = t('tile.leads');
   return { node, state, leads, figure, details, heard };
 }
@@ -85,9 +99,10 @@ function showTile({ node, state, leads, figure, details, heard }, tile) {
   leads.hidden = silent || !tile.leads;
   const perSecond = tile.edge ? tile.requests_per_second : tile.settled_per_second;
   setText(figure, silent ? '–' : rate(perSecond));
-  const said = tile.edge && !silent
-    ? `${t('tile.connections', { n: tile.connections })} · ${t('tile.clients', { n: tile.ws_clients })}`
-    : '';
+  const said =
+    tile.edge && !silent
+      ? `${t('tile.connections', { n: tile.connections })} · ${t('tile.clients', { n: tile.ws_clients })}`
+      : '';
   setText(details, said);
   setText(heard, t('tile.heard', { age: age(tile.ageMs) }));
 }

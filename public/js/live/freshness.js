@@ -18,7 +18,9 @@ export class Freshness {
   hear(isStats, nowMs) {
     this.#heardMs = nowMs;
     if (!isStats) return [];
-    const events = this.#silent ? [{ kind: 'heard_again', tone: 'good', ms: nowMs - this.#statsMs }] : [];
+    const events = this.#silent
+      ? [{ kind: 'heard_again', tone: 'good', ms: nowMs - this.#statsMs }]
+      : [];
     this.#silent = false;
     this.#statsMs = nowMs;
     return events;
@@ -47,7 +49,8 @@ export class Freshness {
 
   /** Looks whether it became silent; what happened. */
   look(nowMs) {
-    const silent = this.#state === 'live' && this.#statsMs !== null && nowMs - this.#statsMs > SILENT_AFTER_MS;
+    const silent =
+      this.#state === 'live' && this.#statsMs !== null && nowMs - this.#statsMs > SILENT_AFTER_MS;
     if (!silent || this.#silent) return [];
     this.#silent = true;
     return [{ kind: 'silent', tone: 'warn' }];

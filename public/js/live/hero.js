@@ -7,7 +7,12 @@ import { endWords } from './words.js';
 
 /** The colour of a state, beside its word. */
 export const STATE_TONES = {
-  open: 'good', opening: 'good', scheduled: 'info', paused: 'warn', sold_out: 'accent', closed: '',
+  open: 'good',
+  opening: 'good',
+  scheduled: 'info',
+  paused: 'warn',
+  sold_out: 'accent',
+  closed: '',
 };
 
 /** Shows `sale` (undefined while there is none); `chosen` when a person chose it. */

@@ -19,7 +19,9 @@ export class SaleList {
 
   show(sales, shownId) {
     setText(byId('sales-count'), t('sales.count', { n: sales.length }));
-    const sorted = [...sales].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.id - b.id);
+    const sorted = [...sales].sort(
+      (a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.id - b.id,
+    );
     for (const sale of sorted) this.#showRow(sale, sale.id === shownId);
     const ids = new Set(sorted.map(({ id }) => id));
     for (const [id, { node }] of this.#rows) {
@@ -52,16 +54,29 @@ export class SaleList {
     const stock = h('span', { class: 'sale-stock figure' });
     const state = h('span', { class: 'badge' });
     const bar = h('i');
-    const button = h('button', { class: 'sale', type: 'button', data: { sale: id }, on: { click: () => this.#onChoose(id) } },
-      name, h('span', { class: 'meter', 'aria-hidden': 'true' }, bar), stock, state);
+    const button = h(
+      'button',
+      {
+        class: 'sale',
+        type: 'button',
+        data: { sale: id },
+        on: { click: () => this.#onChoose(id) },
+      },
+      name,
+      h('span', { class: 'meter', 'aria-hidden': 'true' }, bar),
+      stock,
+      state,
+    );
     return { node: h('li', {}, button), button, name, stock, state, bar };
   }
 }
 
 /** What is wrong with a sale, before its state. */
 function flagOf({ state, book }) {
-  if (book?.oversold_units > 0) return { text: `${t('oversold.label')} ${count(book.oversold_units)}`, tone: 'bad' };
+  if (book?.oversold_units > 0)
+    return { text: `${t('oversold.label')} ${count(book.oversold_units)}`, tone: 'bad' };
   if (book?.drift_units) return { text: t('sales.drift', { n: book.drift_units }), tone: 'bad' };
-  if (book && !book.gate_open && state === 'open') return { text: t('sales.gate_closed'), tone: 'warn' };
+  if (book && !book.gate_open && state === 'open')
+    return { text: t('sales.gate_closed'), tone: 'warn' };
   return { text: t(`state.${state}`), tone: STATE_TONES[state] ?? '' };
 }

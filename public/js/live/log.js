@@ -20,7 +20,15 @@ export class Log {
 }
 
 function lineOf(event) {
-  return h('li', { data: { tone: event.tone, kind: event.kind } },
+  return h(
+    'li',
+    { data: { tone: event.tone, kind: event.kind } },
     h('time', { datetime: new Date(event.atMs).toISOString(), text: timeOfDay(event.atMs) }),
-    h('span', { class: 'log-text' }, h('span', { class: 'said-only', text: `${t(`tone.${event.tone}`)}: ` }), eventText(event)));
+    h(
+      'span',
+      { class: 'log-text' },
+      h('span', { class: 'said-only', text: `${t(`tone.${event.tone}`)}: ` }),
+      eventText(event),
+    ),
+  );
 }

@@ -51,12 +51,19 @@ function pause() {
 /** Everything that is shown, as it is now; the lines are copied, as they grow. */
 function take() {
   const { health, sales } = collector;
-  return { picture: collector.picture(localMs()), answers: copyOf(health.answers), shares: sales.shares.copy() };
+  return {
+    picture: collector.picture(localMs()),
+    answers: copyOf(health.answers),
+    shares: sales.shares.copy(),
+  };
 }
 
 function show() {
-  const { picture, answers, shares } = frozen
-    ?? { picture: collector.picture(localMs()), answers: collector.health.answers, shares: collector.sales.shares };
+  const { picture, answers, shares } = frozen ?? {
+    picture: collector.picture(localMs()),
+    answers: collector.health.answers,
+    shares: collector.sales.shares,
+  };
   const chosen = picture.sales.find(({ id }) => id === chosenId);
   const shown = chosen ?? picture.sales.find(({ id }) => id === picture.hottestId);
   showFreshness(picture);
@@ -79,7 +86,8 @@ function showFreshness({ nowMs, fresh }) {
   }
   const since = { paused: nowMs, silent: fresh.stats.heardMs }[view];
   byId('strip').hidden = view === 'live';
-  if (view !== 'live') setText(byId('strip'), t(`strip.${view}`, { time: since ? timeOfDay(since) : '' }));
+  if (view !== 'live')
+    setText(byId('strip'), t(`strip.${view}`, { time: since ? timeOfDay(since) : '' }));
   const connected = fresh.connection === 'live' && view !== 'live' && view !== 'waiting';
   showConnection(frozen || connected ? view : fresh.connection);
 }

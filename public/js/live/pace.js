@@ -36,7 +36,7 @@ export class Pace {
     const units = first - this.#points.at(-1)[1];
     const observedMs = Math.min(WINDOW_MS, nowMs - firstMs);
     const known = observedMs >= OBSERVED_MIN_MS && units >= 0;
-    return { units, observedMs, perSecond: known ? units * 1000 / observedMs : null };
+    return { units, observedMs, perSecond: known ? (units * 1000) / observedMs : null };
   }
 
   #forget(nowMs) {
@@ -59,9 +59,9 @@ export function project(sale, pace, live, nowMs) {
   if (pace.units < 0) return { kind: 'added' };
   if (pace.units === 0) return { kind: 'still' };
   if (pace.units < UNITS_MIN) return { kind: 'few' };
-  const endMs = nowMs + stock * 1000 / pace.perSecond;
+  const endMs = nowMs + (stock * 1000) / pace.perSecond;
   if (closesAt !== null && closesAt < endMs) {
-    const rest = stock - pace.perSecond * (closesAt - nowMs) / 1000;
+    const rest = stock - (pace.perSecond * (closesAt - nowMs)) / 1000;
     return { ...until('closes_first', closesAt, nowMs), units: Math.round(rest) };
   }
   if (endMs - nowMs > FORESIGHT_MAX_MS) return { kind: 'far' };
@@ -78,10 +78,12 @@ function until(kind, atMs, nowMs) {
  */
 export function hottest(sales, shownId) {
   const speed = (sale) => sale?.perSecond ?? 0;
-  const rank = ({ state }) => ['open', 'opening', 'paused', 'scheduled', 'sold_out'].indexOf(state) + 1 || 9;
+  const rank = ({ state }) =>
+    ['open', 'opening', 'paused', 'scheduled', 'sold_out'].indexOf(state) + 1 || 9;
   const shown = sales.find(({ id }) => id === shownId);
   const fastest = sales.reduce((best, sale) => (speed(sale) > speed(best) ? sale : best), null);
   if (fastest && speed(fastest) > 2 * speed(shown)) return fastest.id;
-  if (shown && (speed(shown) > 0 || !sales.some((sale) => rank(sale) < rank(shown)))) return shown.id;
+  if (shown && (speed(shown) > 0 || !sales.some((sale) => rank(sale) < rank(shown))))
+    return shown.id;
   return [...sales].sort((a, b) => rank(a) - rank(b) || a.id - b.id)[0]?.id ?? null;
 }

@@ -16,12 +16,15 @@ export function statusOf(ready, ageMs) {
  * `known` is what this returned for the frame before.
  */
 export function mergeTiles(known, tiles, nowMs) {
-  const heard = new Map(tiles.map((tile) => [tile.name, { ...tile, heardMs: nowMs - tile.age_ms }]));
+  const heard = new Map(
+    tiles.map((tile) => [tile.name, { ...tile, heardMs: nowMs - tile.age_ms }]),
+  );
   const merged = new Map();
   for (const name of [...new Set([...known.keys(), ...heard.keys()])].sort(byNumber)) {
     const tile = newest(known.get(name), heard.get(name));
     const ageMs = nowMs - tile.heardMs;
-    if (ageMs <= FORGET_AFTER_MS) merged.set(name, { ...tile, status: statusOf(tile.ready, ageMs) });
+    if (ageMs <= FORGET_AFTER_MS)
+      merged.set(name, { ...tile, status: statusOf(tile.ready, ageMs) });
   }
   return merged;
 }

@@ -47,8 +47,14 @@ export class Records {
   toCsv() {
     const kept = new Set(this.#records.flatMap(({ stocks }) => [...stocks.keys()]));
     const ids = [...kept].sort((a, b) => a - b);
-    const head = [...COLUMNS.map(([name]) => name), ...ids.map((id) => `${this.#names.get(id)} (#${id}) stock`)];
-    const rows = this.#records.map(({ values, stocks }) => [...values, ...ids.map((id) => stocks.get(id))]);
+    const head = [
+      ...COLUMNS.map(([name]) => name),
+      ...ids.map((id) => `${this.#names.get(id)} (#${id}) stock`),
+    ];
+    const rows = this.#records.map(({ values, stocks }) => [
+      ...values,
+      ...ids.map((id) => stocks.get(id)),
+    ]);
     return csv([head, ...rows]);
   }
 }

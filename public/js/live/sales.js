@@ -8,7 +8,8 @@ import { Shares } from './shares.js';
 const millis = (text) => (text ? Date.parse(text) : null);
 /** A total may be older than stock that was added since. */
 const totalOf = ({ stock, total }) => Math.max(stock, total);
-const percentOf = (product) => (totalOf(product) > 0 ? product.stock * 100 / totalOf(product) : 0);
+const percentOf = (product) =>
+  totalOf(product) > 0 ? (product.stock * 100) / totalOf(product) : 0;
 
 export class Sales {
   #products = new Products();
@@ -23,7 +24,9 @@ export class Sales {
 
   /** Takes a snapshot or stock message: `{ events, thresholds }`. */
   take(message, now) {
-    const before = new Map(this.#products.all().map((product) => [product.product_id, { ...product }]));
+    const before = new Map(
+      this.#products.all().map((product) => [product.product_id, { ...product }]),
+    );
     const told = { events: [], thresholds: [] };
     if (this.#products.isUnknown(message)) this.#unknown.add(message.product_id);
     for (const id of this.#products.take(message)) {
@@ -60,7 +63,10 @@ export class Sales {
 
   /** Notes what is left of each sale, for the chart. */
   addShares(now) {
-    this.shares.add(now.serverMs, this.all().map((product) => [product.product_id, percentOf(product)]));
+    this.shares.add(
+      now.serverMs,
+      this.all().map((product) => [product.product_id, percentOf(product)]),
+    );
   }
 
   /** From now on nothing is known, until the next message. */
@@ -86,7 +92,11 @@ export class Sales {
     const times = { opensAt: millis(product.opens_at), closesAt: millis(product.closes_at) };
     const total = totalOf(product);
     return {
-      id, name, stock, total, state,
+      id,
+      name,
+      stock,
+      total,
+      state,
       percent: percentOf(product),
       perSecond: live ? pace.perSecond : null,
       end: { ...this.#ends.get(id), ...project({ stock, state, ...times }, pace, live, serverMs) },

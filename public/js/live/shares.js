@@ -70,7 +70,9 @@ export class Shares {
 
 /** Each product keeps its place, and so its colour, while it has a line; `places` are ids or null. */
 export function keepPlaces(places, ids) {
-  const kept = Array.from({ length: LINES_MAX }, (_, i) => (ids.includes(places[i]) ? places[i] : null));
+  const kept = Array.from({ length: LINES_MAX }, (_, i) =>
+    ids.includes(places[i]) ? places[i] : null,
+  );
   for (const id of ids.filter((id) => !kept.includes(id))) kept[kept.indexOf(null)] = id;
   return kept;
 }

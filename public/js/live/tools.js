@@ -5,7 +5,13 @@ import { timeOfDay } from '../base/format.js';
 import { t } from '../base/i18n.js';
 
 function button(id, text, press) {
-  return h('button', { class: 'button quiet small', type: 'button', id, text, on: { click: press } });
+  return h('button', {
+    class: 'button quiet small',
+    type: 'button',
+    id,
+    text,
+    on: { click: press },
+  });
 }
 
 /** Puts the buttons into the bar. `pause()` turns pausing on or off; `csv()` is the file's text. */
@@ -55,5 +61,5 @@ async function keepAwake() {
   awake = null;
   if (!document.fullscreenElement || document.hidden) return;
   // Only secure pages may ask, and a low battery refuses.
-  awake = await navigator.wakeLock?.request('screen').catch(() => null) ?? null;
+  awake = (await navigator.wakeLock?.request('screen').catch(() => null)) ?? null;
 }

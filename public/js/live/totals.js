@@ -3,7 +3,8 @@
 
 /** The sum of `values`; null when there are none or one of them is null. */
 export function sum(values) {
-  if (values.length === 0 || values.some((value) => value === null || value === undefined)) return null;
+  if (values.length === 0 || values.some((value) => value === null || value === undefined))
+    return null;
   return values.reduce((total, value) => total + value, 0);
 }
 

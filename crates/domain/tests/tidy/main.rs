@@ -3,6 +3,7 @@
 //! Owns the rules a machine can check; the reasons stand in ARCHITECTURE.md.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod pages;
 mod rules;
 mod supply;
 mod tree;
@@ -114,4 +115,14 @@ fn statements_have_a_header_and_stand_alone() {
 #[test]
 fn every_package_is_one_that_deny_toml_allows() {
     hold("licences, bans and sources", &supply::findings());
+}
+
+#[test]
+fn pages_have_their_words_in_both_languages() {
+    hold("i18n", &pages::findings());
+}
+
+#[test]
+fn scripts_of_the_pages_stay_small() {
+    hold("file <= 400, line <= 100", &check(&["public/js"], "js", rules::size));
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// One file.
+#[derive(Clone)]
 pub(crate) struct Source {
     /// Path from the root of the repository.
     pub(crate) path: String,

@@ -17,7 +17,6 @@ mod idempotency;
 mod machine;
 mod monitoring;
 mod openapi;
-mod page;
 mod pages;
 mod reconcile;
 mod runbook;

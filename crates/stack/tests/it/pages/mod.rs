@@ -1,16 +1,91 @@
 //! The pages as people meet them, in a real browser.
 
+mod access;
+mod crash;
 mod live;
+mod shop;
+mod states;
+
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stack::{Stack, StackOptions};
 
 use crate::admin::{Ask, shop as with_operators};
 use crate::browser::Browser;
+use crate::wait::{DEADLINE, wait_until};
+
+/// One sale on the page, and what is seen of it.
+pub(crate) struct Card<'a> {
+    browser: &'a Browser,
+    product: u64,
+}
+
+impl<'a> Card<'a> {
+    pub(crate) const fn of(browser: &'a Browser, product: u64) -> Self {
+        Self { browser, product }
+    }
+
+    fn selector(&self, part: &str) -> String {
+        format!("[data-product=\"{}\"] .{part}", self.product)
+    }
+
+    /// The text of a part, by its class.
+    pub(crate) async fn text(&self, part: &str) -> String {
+        self.browser.text_of(&self.selector(part)).await
+    }
+
+    pub(crate) async fn click(&self, part: &str) {
+        self.browser.click_on(&self.selector(part)).await;
+    }
+
+    /// Whether Buy may be pressed.
+    pub(crate) async fn is_pressable(&self) -> bool {
+        let disabled = format!("document.querySelector('{}')?.disabled", self.selector("buy"));
+        self.browser.value(&disabled).await == json!(false)
+    }
+
+    /// Waits for a part to begin with `text`.
+    pub(crate) async fn wait(&self, part: &str, text: &str) {
+        let started = Instant::now();
+        loop {
+            let shown = self.text(part).await;
+            if shown.starts_with(text) {
+                return;
+            }
+            let waiting = started.elapsed() < DEADLINE;
+            assert!(waiting, "{part} of {} is {shown:?}, not {text:?}", self.product);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for the outcome to begin with `text`.
+    pub(crate) async fn outcome(&self, text: &str) {
+        self.wait("outcome", text).await;
+    }
+
+    /// Presses Buy as soon as that is possible.
+    pub(crate) async fn buy(&self) {
+        wait_until("Buy may be pressed", || self.is_pressable()).await;
+        self.click("buy").await;
+    }
+}
+
+/// Opens the shop and waits until it is live.
+pub(crate) async fn open_shop(browser: &Browser, stack: &Stack) {
+    browser.client.goto(stack.http()).await.unwrap();
+    wait_until("the page is live", || is_live(browser)).await;
+}
 
 pub(crate) async fn is_live(browser: &Browser) -> bool {
     let state = "document.getElementById('connection')?.dataset.state";
     browser.value(state).await == json!("live")
+}
+
+/// The buyer this browser is.
+pub(crate) async fn buyer(browser: &Browser) -> u64 {
+    let stored = browser.value("localStorage.getItem('flashsale.buyer')").await;
+    stored.as_str().unwrap().parse().unwrap()
 }
 
 /// A stack whose edges let operators in.
