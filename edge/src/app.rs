@@ -141,17 +141,8 @@ impl Edge {
             batchers.clone(),
         );
         let board = Board::default();
-        let feed = Feed {
-            board: board.reader(),
-            catalogue: Catalogue::default(),
-            orders: OrderReader::new(pool.clone(), redis.clone()),
-            watchers: Watchers::default(),
-            stats: Stats::default(),
-            clock: Arc::new(RedisClock::new(Instant::now())),
-            metrics: metrics.clone(),
-            silence_max: settings.http.silence_ms,
-            stop,
-        };
+        let orders = OrderReader::new(pool.clone(), redis.clone());
+        let feed = feed(&board, orders, metrics.clone(), settings.http.silence_ms, stop);
         let admin = admin(&servers.database_url, &redis, &settings.admin)?;
         let holds = Holds::new(books, redis.clone(), feed.orders.clone(), metrics.clone());
         let subscriber =
@@ -186,6 +177,27 @@ impl Edge {
             staying,
             batchers,
         })
+    }
+}
+
+/// What clients of the feed are served from.
+fn feed(
+    board: &Board,
+    orders: OrderReader,
+    metrics: Metrics,
+    silence_max: Duration,
+    stop: CancellationToken,
+) -> Feed {
+    Feed {
+        board: board.reader(),
+        catalogue: Catalogue::default(),
+        orders,
+        watchers: Watchers::default(),
+        stats: Stats::default(),
+        clock: Arc::new(RedisClock::new(Instant::now())),
+        metrics,
+        silence_max,
+        stop,
     }
 }
 

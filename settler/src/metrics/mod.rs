@@ -3,6 +3,7 @@
 mod books;
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use domain::ProductId;
 use domain::contract::stats::{ProductFigures, SettlerFigures};
@@ -141,12 +142,16 @@ impl Metrics {
     /// What was exported of a product last.
     pub fn product(&self, product: ProductId) -> ProductFigures {
         let label = ProductLabel { product: product.get() };
-        let oldest_ms = |seconds: f64| (seconds * 1000.0).round() as i64;
+        let oldest_ms = |seconds: f64| {
+            let age = Duration::try_from_secs_f64(seconds).ok()?;
+            i64::try_from(age.as_millis()).ok()
+        };
+        let oldest = self.outbox_oldest_seconds.get(&label).map(|seconds| seconds.get());
         let mut figures = ProductFigures {
             product_id: product.get(),
             gate_open: self.gate_open.get(&label).is_some_and(|open| open.get() == 1),
             outbox_depth: self.outbox_depth.get(&label).map(|depth| depth.get()),
-            outbox_oldest_ms: self.outbox_oldest_seconds.get(&label).map(|s| oldest_ms(s.get())),
+            outbox_oldest_ms: oldest.and_then(oldest_ms),
             ..ProductFigures::default()
         };
         self.books.describe(&mut figures);
@@ -170,5 +175,76 @@ impl Metrics {
         if orders > 0 {
             self.settled_orders.get_or_create(&StatusLabel { status }).inc_by(orders as u64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::contract::reconcile::{Finding, ProductBooks, ReconcileView};
+
+    use super::*;
+
+    /// Books with two findings, and no word of the queues.
+    fn view() -> ReconcileView {
+        let finding = |invariant, amount| Finding { invariant, amount, detail: "" };
+        ReconcileView {
+            checked_at: String::new(),
+            holds: false,
+            queue: None,
+            dead_letters: Some(2),
+            products: vec![ProductBooks {
+                product_id: 1,
+                total: 100,
+                stock: 0,
+                holding: 104,
+                available: Some(0),
+                open: Some(7),
+                outbox: Some(0),
+                quiet: false,
+                findings: vec![finding("I1", -4), finding("I4", 3)],
+            }],
+        }
+    }
+
+    #[test]
+    fn the_stats_tell_what_was_exported_and_nothing_that_was_not() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let product = ProductId::new(1).unwrap();
+        let unknown = ProductFigures { product_id: 1, ..ProductFigures::default() };
+        assert_eq!(metrics.product(product), unknown);
+        assert_eq!(metrics.books.messages_in("orders"), None);
+
+        let label = ProductLabel { product: 1 };
+        metrics.gate_open.get_or_create(&label).set(1);
+        metrics.outbox_depth.get_or_create(&label).set(5);
+        metrics.outbox_oldest_seconds.get_or_create(&label).set(1.017);
+        metrics.books.export(&view());
+        let known = ProductFigures {
+            product_id: 1,
+            gate_open: true,
+            outbox_depth: Some(5),
+            outbox_oldest_ms: Some(1_017),
+            open_units: Some(7),
+            oversold_units: Some(4),
+            drift_units: Some(7),
+        };
+        assert_eq!(metrics.product(product), known);
+        assert_eq!(metrics.books.messages_in("orders"), None, "the broker did not answer");
+        assert_eq!(metrics.books.messages_in("orders.dead"), Some(2));
+
+        metrics.forget_outbox();
+        metrics.books.forget();
+        assert_eq!(metrics.product(product), ProductFigures { gate_open: true, ..unknown });
+    }
+
+    #[test]
+    fn orders_are_told_by_outcome_since_the_start() {
+        let metrics = Metrics::register(&mut Registry::default());
+        for (status, orders) in STATUSES.into_iter().zip([1, 2, 4, 8, 16]) {
+            metrics.count_settled(status, orders);
+        }
+        metrics.count_expired(32);
+        let counted = SettlerFigures { settled: 7, rejected: 4, expired: 32, leader: None };
+        assert_eq!(metrics.counted(), counted);
     }
 }

@@ -49,6 +49,7 @@ pub struct Contribution {
 /// What a process counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a few are moved a second")]
 pub enum Figures {
     /// An edge.
     Edge(EdgeFigures),

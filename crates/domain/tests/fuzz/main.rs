@@ -14,6 +14,7 @@ use domain::contract::order_message::{ORDERS_MAX, QueuedOrder, decode, encode};
 use domain::contract::order_view::parse_locator;
 use domain::contract::outbox::parse_entry;
 use domain::contract::socket::ClientMessage;
+use domain::contract::stats::{BYTES_MAX, Contribution};
 use domain::contract::{rfc3339, strict};
 use domain::{Holder, ProductId, ReservationId};
 
@@ -90,6 +91,16 @@ fn the_frame_of_the_feed() {
             encode_settled(&settled)
         );
         assert_eq!(FeedFrame::parse(text.as_bytes()), Some((frame, settled)));
+        true
+    });
+}
+
+#[test]
+fn what_a_process_says_of_itself() {
+    run("stats", |payload| {
+        let Some(said) = Contribution::parse(payload) else { return false };
+        assert!(payload.len() <= BYTES_MAX && said.name.len() <= payload.len());
+        assert_eq!(Contribution::parse(&said.to_json()), Some(said));
         true
     });
 }

@@ -139,6 +139,7 @@ async fn every_edge_shows_all_edges_and_settlers_and_what_is_bought() {
     let stack = start(1_000_000, 2).await;
     let mut viewers = Viewer::of_each(&stack).await;
     viewers.push(Viewer::open(stack.http(), "/ws/stats").await);
+    let heard = Contributions::listen(&stack).await;
     let crowd = Crowd::gentle(stack.http());
     for viewer in &viewers {
         viewer
@@ -165,6 +166,12 @@ async fn every_edge_shows_all_edges_and_settlers_and_what_is_bought() {
             })
             .await;
     }
+    wait_until("one settler of two says that it leads", || async {
+        let settlers = heard.sum(|said| Some(u64::from(said["role"] == "settler")));
+        let leading = heard.sum(|said| Some(u64::from(said["leader"].is_object())));
+        (settlers, leading) == (2, 1)
+    })
+    .await;
     // Each edge has a viewer of its own, and one of them one more, through nginx.
     let sockets: u64 =
         list(&viewers[0].newest(), "edges").iter().filter_map(|e| e["ws_clients"].as_u64()).sum();

@@ -1,6 +1,6 @@
 //! The live feeds, listened to while everything else is asked for.
 //!
-//! Invariant: every frame is one kind of `FeedMessage`, or of `StatsMessage` where that is told, and
+//! Invariant: every frame is one kind of `FeedMessage`, or a `StatsMessage` where that is told, and
 //! each kind comes.
 
 use std::sync::{Arc, Mutex};
