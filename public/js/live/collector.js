@@ -7,7 +7,7 @@ import { Freshness } from './freshness.js';
 import { Health } from './health.js';
 import { Sales } from './sales.js';
 
-/** Server time goes back by less than this only as messages are faster or slower: it waits instead. */
+/** A step back by less is messages being faster or slower: time waits instead. */
 const STEP_MIN_MS = 5_000;
 
 export class Collector {
@@ -18,7 +18,7 @@ export class Collector {
   sales = new Sales();
   health = new Health();
 
-  /** Takes a message heard at `localMs`: the stock thresholds that were passed, `{ name, percent }`. */
+  /** Takes a message heard at `localMs`: the thresholds that were passed, `{ name, percent }`. */
   hear(message, localMs) {
     if (message.server_time) this.#clock.hear(message.server_time, localMs);
     const now = this.#now(localMs);

@@ -1,7 +1,7 @@
 // What happened, from what was heard before and what is heard now. Nobody sends events.
 //
-// An event is `{ kind, tone, …parameters of its text }`. What is seen for the first time is no event:
-// it may have been so for long.
+// An event is `{ kind, tone, …parameters of its text }`. What is seen for the first time is no
+// event: it may have been so for long.
 
 const LOG_MAX = 100;
 /** Stock thresholds in percent: each is told once, on the way down. */
@@ -62,7 +62,7 @@ export function bookEvents(before, after, name) {
   return events;
 }
 
-/** Events of the processes of one role (`edge`, `settler`), each side a map as `mergeTiles` makes. */
+/** Events of the processes of one role (`edge`, `settler`), each side as `mergeTiles` makes it. */
 export function processEvents(role, before, after) {
   const events = [];
   for (const [name, tile] of after) {

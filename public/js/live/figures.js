@@ -99,10 +99,11 @@ function showTile({ node, state, leads, figure, details, heard }, tile) {
   leads.hidden = silent || !tile.leads;
   const perSecond = tile.edge ? tile.requests_per_second : tile.settled_per_second;
   setText(figure, silent ? '–' : rate(perSecond));
-  const said =
-    tile.edge && !silent
-      ? `${t('tile.connections', { n: tile.connections })} · ${t('tile.clients', { n: tile.ws_clients })}`
-      : '';
-  setText(details, said);
+  setText(details, tile.edge && !silent ? crowdOf(tile) : '');
   setText(heard, t('tile.heard', { age: age(tile.ageMs) }));
+}
+
+/** Who is connected to an edge. */
+function crowdOf({ connections, ws_clients: clients }) {
+  return `${t('tile.connections', { n: connections })} · ${t('tile.clients', { n: clients })}`;
 }

@@ -14,7 +14,7 @@ const FORESIGHT_MAX_MS = 2 * 3_600_000;
 
 /** The pace of one sale, from its stock as it changes. */
 export class Pace {
-  /** `[ms, stock]`, oldest first; the first may be older than the window: the stock at its start. */
+  /** `[ms, stock]`, oldest first; the first may be older: the stock as the window began. */
   #points = [];
   #state = null;
 
@@ -48,7 +48,7 @@ export class Pace {
 
 /**
  * What can be said of the end of a sale at `nowMs` of server time: `{ kind }`, with `leftMs` and
- * `atMs` where there is a time. `sale` is `{ stock, state, opensAt, closesAt }`, times in ms or null.
+ * `atMs` where there is a time. `sale` is `{ stock, state, opensAt, closesAt }`, in ms or null.
  */
 export function project(sale, pace, live, nowMs) {
   const { stock, state, opensAt, closesAt } = sale;

@@ -11,11 +11,11 @@ export class Shares {
   #times = [];
   #byId = new Map();
 
-  /** Takes the share left of each product, `[id, percent]`; of those that are not there nothing is known. */
+  /** Takes the share left of each product, `[id, percent]`; of others nothing is known. */
   add(nowMs, shares) {
     const last = this.#times.at(-1);
     const replaces = last !== undefined && nowMs / 1000 - last < EVERY_MS / 1000;
-    // A point that is too close takes the place of the last one, so that the newest is never missing.
+    // A point that is too close takes the place of the last one: the newest is never missing.
     if (replaces) this.#pop();
     this.#times.push(replaces ? last : nowMs / 1000);
     const now = new Map(shares);
@@ -68,7 +68,7 @@ export class Shares {
   }
 }
 
-/** Each product keeps its place, and so its colour, while it has a line; `places` are ids or null. */
+/** Each product keeps its place, and so its colour, while it has a line; places are ids or null. */
 export function keepPlaces(places, ids) {
   const kept = Array.from({ length: LINES_MAX }, (_, i) =>
     ids.includes(places[i]) ? places[i] : null,
