@@ -19,7 +19,7 @@ const PATH = [
         : null,
   ],
   ['queue', ({ queueMessages }) => count(queueMessages)],
-  ['settled', ({ settledPerSecond }) => rate(settledPerSecond)],
+  ['settled', ({ totals }) => rate(totals.settledPerSecond)],
   [
     'dead',
     ({ deadLetters }) => count(deadLetters),

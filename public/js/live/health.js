@@ -78,7 +78,6 @@ export class Health {
     return {
       answers: frame?.answers_per_second ?? null,
       latency: frame?.latency_ms ?? null,
-      settledPerSecond: frame?.settled_per_second ?? null,
       queueMessages: frame?.queue_messages ?? null,
       deadLetters: frame?.dead_letters ?? null,
       totals: this.#totals ?? {},

@@ -17,13 +17,15 @@ function largest(values) {
 export function totalsOf(frame, edges, settlers) {
   const of = (name) => frame.products.map((product) => product[name]);
   const ready = (tiles) => [...tiles.values()].filter(({ status }) => status === 'ready').length;
-  const speaking = [...edges.values()].filter(({ status }) => status !== 'silent');
+  const speaking = (tiles) => [...tiles.values()].filter(({ status }) => status !== 'silent');
   return {
     outboxDepth: sum(of('outbox_depth')),
     outboxOldestMs: largest(of('outbox_oldest_ms')),
     openUnits: sum(of('open_units')),
+    // Nobody who settles was heard: that is not a rate of 0.
+    settledPerSecond: speaking(settlers).length > 0 ? frame.settled_per_second : null,
     oversoldUnits: oversold(of('oversold_units')),
-    clients: sum(speaking.map((tile) => tile.ws_clients)),
+    clients: sum(speaking(edges).map((tile) => tile.ws_clients)),
     edgesReady: ready(edges),
     settlersReady: ready(settlers),
   };

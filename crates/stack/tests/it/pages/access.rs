@@ -65,7 +65,7 @@ async fn check_everywhere(browser: &Browser, page: &str) {
 }
 
 /// What axe-core finds.
-async fn findings(browser: &Browser) -> Value {
+pub(super) async fn findings(browser: &Browser) -> Value {
     browser.client.execute(AXE, Vec::new()).await.unwrap();
     browser.run(RULES).await
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use stack::{Stack, StackOptions};
 
+use super::access::findings;
 use super::{assert_no_complaints, create, is_live, stack};
 use crate::admin::post;
 use crate::browser::Browser;
@@ -151,6 +152,7 @@ async fn looks(browser: &Browser) {
         assert_eq!(browser.value(&sideways).await, json!(0), "{name}: scrolls sideways");
         let down = browser.value(&format!("{page}.scrollHeight - innerHeight")).await;
         assert!(width < 1600 || down == json!(0), "{name}: scrolls by {down}");
+        assert_eq!(findings(browser).await, json!([]), "{name}");
     }
     browser.show_as("dark", 1920, 1080).await;
 }

@@ -110,6 +110,9 @@ const unknown = { ...figures, open_units: null, oversold_units: null };
 same('nobody leads', totals(), [null, null, null, null, null]);
 same('known', totals(figures, figures), [2, 5, 4, 0, null]);
 same('in part', totals(figures, unknown), [2, 5, null, null, null]);
+const settlers = (status) => new Map([['s', { status }]]);
+const settled = (tiles) => totalsOf({ products: [], settled_per_second: 0 }, new Map(), tiles).settledPerSecond;
+same('settled', [settled(settlers('ready')), settled(settlers('silent')), settled(new Map())], [0, null, null]);
 same('oversold for sure', totals({ ...figures, oversold_units: 1 }, unknown), [2, 5, null, 1, null]);
 
 // Silence is told from a lost connection.
