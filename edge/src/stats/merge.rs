@@ -18,7 +18,7 @@ use super::latency;
 /// A process silent for so long is forgotten.
 const GONE: Duration = Duration::from_secs(60);
 /// Processes kept at most: more than anyone runs, a rolling restart under new names included, and
-/// some 1 MB. Those known are kept; a newcomer waits until one of them is gone.
+/// some 1 MB while one settler leads. Those known are kept; a newcomer waits until one is gone.
 const PROCESSES_MAX: usize = 256;
 /// What percentiles cover: five contributions, so that some buys are among them.
 const LATENCY_WINDOW: Duration = Duration::from_secs(5);
