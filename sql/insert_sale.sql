@@ -11,6 +11,6 @@ SELECT coalesce($1::bigint, (SELECT coalesce(max(p.id), 0) + 1 FROM products AS 
        to_timestamp($9::bigint / 1000.0), 1
 ON CONFLICT (id) DO NOTHING
 RETURNING id, name, price_minor, currency, stock, total, buyer_limit, hold_seconds, state,
-          sale_version, epoch, effect_seq, version,
+          sale_version, epoch, reset_epoch, effect_seq, version,
           coalesce((extract(epoch FROM opens_at) * 1000)::bigint, 0) AS opens_at_ms,
           coalesce((extract(epoch FROM closes_at) * 1000)::bigint, 0) AS closes_at_ms

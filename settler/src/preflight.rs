@@ -190,21 +190,10 @@ mod tests {
 
     #[test]
     fn a_sale_is_fit_when_it_sells_now_or_will_by_itself() {
-        let sale = |state, opens_at_ms, closes_at_ms| SaleRecord {
-            product: ProductId::new(1).unwrap(),
-            name: "Pixel 10".into(),
-            price_minor: 1,
-            currency: "THB".into(),
-            stock: 5,
-            total: 5,
-            limit: 1,
-            hold_seconds: 0,
-            state,
-            window: SaleWindow { opens_at_ms, closes_at_ms },
-            sale_version: 1,
-            epoch: Epoch(1),
-            effect_seq: 0,
-            version: 0,
+        let sale = |state, opens_at_ms, closes_at_ms| {
+            let product = ProductId::new(1).unwrap();
+            let window = SaleWindow { opens_at_ms, closes_at_ms };
+            SaleRecord { state, window, ..SaleRecord::new(product, 5) }
         };
         let open = StoredState::Open;
         let fit = |sale: SaleRecord| window(&sale, Ok(1_000)).is_ok();

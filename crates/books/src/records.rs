@@ -48,6 +48,8 @@ pub struct SaleRecord {
     pub sale_version: i64,
     /// Newest epoch handed out.
     pub epoch: Epoch,
+    /// A node that remembers an earlier epoch remembers the sale from before its reset.
+    pub reset_epoch: Epoch,
     /// Number of the last effect.
     pub effect_seq: i64,
     /// Number of this value of the stock.
@@ -55,6 +57,27 @@ pub struct SaleRecord {
 }
 
 impl SaleRecord {
+    /// A sale that nothing happened to yet: open, without an end, one unit a buyer.
+    pub fn new(product: ProductId, units: i64) -> Self {
+        Self {
+            product,
+            name: String::new(),
+            price_minor: 0,
+            currency: "THB".to_owned(),
+            stock: units,
+            total: units,
+            limit: 1,
+            hold_seconds: 0,
+            state: StoredState::Open,
+            window: SaleWindow::default(),
+            sale_version: 0,
+            epoch: Epoch(0),
+            reset_epoch: Epoch(0),
+            effect_seq: 0,
+            version: 0,
+        }
+    }
+
     fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let read = || {
             let instant = |name: &str| Some(row.get::<_, i64>(name)).filter(|ms| *ms > 0);
@@ -74,6 +97,7 @@ impl SaleRecord {
                 },
                 sale_version: row.get("sale_version"),
                 epoch: Epoch(row.get("epoch")),
+                reset_epoch: Epoch(row.get("reset_epoch")),
                 effect_seq: row.get("effect_seq"),
                 version: row.get("version"),
             })
@@ -82,7 +106,7 @@ impl SaleRecord {
     }
 
     /// What Redis must know of it besides the stock.
-    pub fn settings(&self) -> SaleSettings {
+    pub const fn settings(&self) -> SaleSettings {
         SaleSettings {
             product: self.product,
             sale_version: self.sale_version,
@@ -118,7 +142,8 @@ impl SaleRecord {
     }
 }
 
-/// One sale, or every one, by product id.
+/// One sale, or every one, by product id. One whose state a newer schema has is left out, so that
+/// the others go on while programs are being replaced.
 ///
 /// # Errors
 /// When the database does not answer; so do those below.
@@ -128,7 +153,7 @@ pub async fn list(
 ) -> Result<Vec<SaleRecord>, DatabaseError> {
     let statement = client.prepare_cached(LIST_RECORDS).await?;
     let rows = client.query(&statement, &[&product.map(ProductId::get)]).await?;
-    rows.iter().map(SaleRecord::from_row).collect()
+    Ok(rows.iter().filter_map(|row| SaleRecord::from_row(row).ok()).collect())
 }
 
 /// Locks a sale until the transaction ends; `None` when there is no such product.

@@ -69,27 +69,19 @@ fn is_quiet(sale: &SaleRecord, cut: &Cut) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, SaleWindow};
+    use domain::Epoch;
 
     use super::*;
 
     #[test]
     fn a_sale_is_quiet_only_when_redis_knows_it_is_paused_and_nothing_is_on_its_way() {
         let sale = SaleRecord {
-            product: ProductId::new(1).unwrap(),
-            name: "Pixel 10".into(),
-            price_minor: 1,
-            currency: "THB".into(),
-            stock: 5,
             total: 9,
-            limit: 1,
-            hold_seconds: 0,
             state: StoredState::Paused,
-            window: SaleWindow::default(),
             sale_version: 3,
             epoch: Epoch(2),
             effect_seq: 4,
-            version: 7,
+            ..SaleRecord::new(ProductId::new(1).unwrap(), 5)
         };
         let cut = Cut {
             open: true,

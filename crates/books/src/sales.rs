@@ -68,27 +68,13 @@ fn check_window(window: SaleWindow) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, ProductId};
+    use domain::ProductId;
 
     use super::*;
 
     fn sale(state: StoredState) -> SaleRecord {
-        SaleRecord {
-            product: ProductId::new(1).unwrap(),
-            name: "Pixel 10".into(),
-            price_minor: 1,
-            currency: "THB".into(),
-            stock: 5,
-            total: 5,
-            limit: 1,
-            hold_seconds: 0,
-            state,
-            window: SaleWindow { opens_at_ms: Some(1_000), closes_at_ms: None },
-            sale_version: 3,
-            epoch: Epoch(1),
-            effect_seq: 0,
-            version: 0,
-        }
+        let window = SaleWindow { opens_at_ms: Some(1_000), closes_at_ms: None };
+        SaleRecord { state, window, ..SaleRecord::new(ProductId::new(1).unwrap(), 5) }
     }
 
     fn state_after(

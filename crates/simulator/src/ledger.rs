@@ -9,12 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use books::effects::{Effect, EffectsLog};
 use books::ledger::{HolderRow, LockedProduct};
+use books::records::SaleRecord;
 use domain::{
     AdjustmentId, Epoch, Holder, OrderStatus, ProductId, RejectReason, ReservationId, Seq, UserId,
 };
 use futures_util::{Stream, stream};
 use service::postgres::DatabaseError;
-use settler::gatekeeper::sales::{Sale, SaleBooks};
+use settler::gatekeeper::sales::SaleBooks;
 use settler::gatekeeper::vouch::Books;
 use settler::settle::decide::SettleOrder;
 use settler::settle::{Ledger, SettleError, StockChange, StockTaken};
@@ -94,8 +95,7 @@ impl Transaction {
             if self.port.is(Mutant::StaleStock) {
                 sale = &early;
             }
-            let Sale { product, stock, epoch, effect_seq, .. } = *sale;
-            let hold_seconds = tables.hold_seconds;
+            let SaleRecord { product, stock, epoch, effect_seq, hold_seconds, .. } = *sale;
             *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
             return [(product, LockedProduct { stock, epoch, effect_seq, hold_seconds })].into();
         }
@@ -314,7 +314,7 @@ impl EffectsLog for Snapshot {
 }
 
 impl SaleBooks for Snapshot {
-    async fn find_sale(&self, _: ProductId) -> Result<Sale, DatabaseError> {
+    async fn find_sale(&self, _: ProductId) -> Result<SaleRecord, DatabaseError> {
         self.port.pause().await;
         Ok(self.tables.sale.clone())
     }

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use books::effects::Effect;
+use books::records::SaleRecord;
 use domain::contract::order_message::QueuedOrder;
 use domain::{
     Epoch, Holder, OrderStatus, ProductId, ReservationId, SaleWindow, Seq, StoredState, UserId,
 };
 use service::postgres::DatabaseError;
-use settler::gatekeeper::sales::Sale;
 
 /// One order as recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,29 +23,15 @@ pub(crate) struct Row {
 /// Everything committed.
 #[derive(Debug, Clone)]
 pub(crate) struct Tables {
-    pub(crate) sale: Sale,
-    /// How long orders are held, s; 0 confirms them.
-    pub(crate) hold_seconds: i32,
+    pub(crate) sale: SaleRecord,
     pub(crate) orders: BTreeMap<ReservationId, Row>,
     pub(crate) effects: Vec<Effect>,
 }
 
 impl Tables {
     pub(crate) fn new(product: ProductId, units: i64, limit: i64, hold_seconds: i32) -> Self {
-        let sale = Sale {
-            product,
-            stock: units,
-            total: units,
-            limit,
-            state: StoredState::Open,
-            epoch: Epoch(0),
-            effect_seq: 0,
-            version: 0,
-            sale_version: 0,
-            reset_epoch: Epoch(0),
-            window: SaleWindow::default(),
-        };
-        Self { sale, hold_seconds, orders: BTreeMap::new(), effects: Vec::new() }
+        let sale = SaleRecord { limit, hold_seconds, ..SaleRecord::new(product, units) };
+        Self { sale, orders: BTreeMap::new(), effects: Vec::new() }
     }
 
     /// Orders that hold units.

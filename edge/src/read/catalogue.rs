@@ -8,71 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use books::records::{self, SaleRecord};
 use deadpool_postgres::Pool;
-use domain::{ProductId, SaleWindow, StoredState};
+use domain::ProductId;
 use service::backoff::{Backoff, jitter};
 use service::postgres::explain;
 use service::readiness::Part;
-use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
-
-const LIST_PRODUCTS: &str = include_str!("../../../sql/list_products.sql");
 
 /// How often the list is read.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// One product as PostgreSQL has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Product {
-    /// The product.
-    pub id: ProductId,
-    /// What people call it.
-    pub name: String,
-    /// Price in minor units.
-    pub price_minor: i64,
-    /// ISO 4217.
-    pub currency: String,
-    /// Units the database held when the list was read.
-    pub stock: i64,
-    /// Units in all.
-    pub total: i64,
-    /// Most units of one buyer.
-    pub limit: i64,
-    /// How long an unpaid order is held, s.
-    pub hold_seconds: i32,
-    /// What the operator set.
-    pub stored_state: StoredState,
-    /// When it sells.
-    pub window: SaleWindow,
-}
-
-impl Product {
-    fn from_row(row: &Row) -> Option<Self> {
-        Some(Self {
-            id: ProductId::new(row.get("id")).ok()?,
-            name: row.get("name"),
-            price_minor: row.get("price_minor"),
-            currency: row.get("currency"),
-            stock: row.get("stock"),
-            total: row.get("total"),
-            limit: row.get("buyer_limit"),
-            hold_seconds: row.get("hold_seconds"),
-            stored_state: StoredState::parse(row.get("state"))?,
-            window: SaleWindow {
-                opens_at_ms: row.get("opens_at_ms"),
-                closes_at_ms: row.get("closes_at_ms"),
-            },
-        })
-    }
-}
-
 /// The list. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue(Arc<ArcSwapOption<BTreeMap<ProductId, Product>>>);
+pub struct Catalogue(Arc<ArcSwapOption<BTreeMap<ProductId, SaleRecord>>>);
 
 impl Catalogue {
     /// Every product by id; `None` before the list was first loaded.
-    pub fn load(&self) -> Option<Arc<BTreeMap<ProductId, Product>>> {
+    pub fn load(&self) -> Option<Arc<BTreeMap<ProductId, SaleRecord>>> {
         self.0.load_full()
     }
 
@@ -120,9 +73,8 @@ impl Catalogue {
     }
 }
 
-async fn list_products(pool: &Pool) -> Result<BTreeMap<ProductId, Product>, String> {
+async fn list_products(pool: &Pool) -> Result<BTreeMap<ProductId, SaleRecord>, String> {
     let client = pool.get().await.map_err(|error| explain(&error))?;
-    let statement = client.prepare_cached(LIST_PRODUCTS).await.map_err(|error| explain(&error))?;
-    let rows = client.query(&statement, &[]).await.map_err(|error| explain(&error))?;
-    Ok(rows.iter().filter_map(Product::from_row).map(|product| (product.id, product)).collect())
+    let sales = records::list(&client, None).await.map_err(|error| explain(&error))?;
+    Ok(sales.into_iter().map(|sale| (sale.product, sale)).collect())
 }

@@ -3,5 +3,5 @@
 mod catalogue;
 mod orders;
 
-pub use catalogue::{Catalogue, Product};
+pub use catalogue::Catalogue;
 pub use orders::{OrderReader, ReadError, StoredOrder};

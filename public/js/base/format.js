@@ -48,6 +48,17 @@ export function dayAndTime(ms) {
   return formatter(Intl.DateTimeFormat, { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 }
 
+/** An instant to the second with its zone, so that it cannot be mistaken. */
+export function exactTime(ms) {
+  // Thai counts years from another beginning, and says so.
+  const era = currentLanguage() === 'th' ? 'short' : undefined;
+  const day = { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', era };
+  const zone = formatter(Intl.DateTimeFormat, { timeZoneName: 'short' })
+    .formatToParts(ms)
+    .find(({ type }) => type === 'timeZoneName').value;
+  return `${formatter(Intl.DateTimeFormat, day).format(ms)} ${timeOfDay(ms)} ${zone}`;
+}
+
 /** A time left as a clock shows it: `9:05`, `1:00:00`. */
 export function clockLeft(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));

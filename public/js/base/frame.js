@@ -23,7 +23,7 @@ export function mountFrame(here) {
       'aria-current': href === here ? 'page' : null,
     }),
   );
-  byId('bar').append(
+  byId('bar').replaceChildren(
     h('a', { class: 'skip', href: '#main', text: t('frame.skip') }),
     h(
       'a',

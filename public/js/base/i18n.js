@@ -45,12 +45,22 @@ export function translate(root) {
 /** The language that is shown. */
 export const currentLanguage = () => language;
 
+let reshow = null;
+
+/** A page with more to lose than its place shows another language itself, by `show`. */
+export function onLanguage(show) {
+  reshow = show;
+}
+
 /** Shows another language: the page is loaded again, and an order under way is resumed. */
 export function switchLanguage(next) {
   localStorage.setItem(STORED, next);
   const url = new URL(location.href);
   url.searchParams.delete('lang');
-  if (url.href === location.href) location.reload();
+  if (reshow) {
+    history.replaceState(null, '', url);
+    reshow();
+  } else if (url.href === location.href) location.reload();
   else location.replace(url);
 }
 

@@ -7,8 +7,8 @@ use domain::contract::keys;
 use service::redis_pool::RedisCalls;
 
 use super::node::Node;
-use super::sales::Sale;
 use books::effects::{Claim, Effects, EffectsError, EffectsLog, StockVersion};
+use books::records::SaleRecord;
 use service::redis_reply::{RedisStepError, texts};
 
 /// Sales read from Redis in one pipeline.
@@ -37,7 +37,7 @@ pub enum Step {
 }
 
 /// Compares a sale with the fields `FIELDS` of its hash.
-pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 5]) -> Step {
+pub fn compare(sale: &SaleRecord, node: &Node, fields: &[Option<String>; 5]) -> Step {
     let [vouch, applied, version, epoch, sale_version] = fields;
     let number = |field: &Option<String>| field.as_deref().and_then(|f| f.parse::<i64>().ok());
     let (Some(applied), Some(version)) = (number(applied), number(version)) else {
@@ -62,7 +62,7 @@ pub fn compare(sale: &Sale, node: &Node, fields: &[Option<String>; 5]) -> Step {
 /// When Redis does not answer as expected.
 pub async fn compare_all(
     redis: &impl RedisCalls,
-    sales: &[Sale],
+    sales: &[SaleRecord],
     node: &Node,
 ) -> Result<Vec<Step>, RedisStepError> {
     let mut steps = Vec::with_capacity(sales.len());
@@ -87,7 +87,7 @@ pub async fn compare_all(
 pub async fn catch_up<R: RedisCalls>(
     effects: &Effects<R>,
     log: &impl EffectsLog,
-    sale: &Sale,
+    sale: &SaleRecord,
     applied: i64,
 ) -> Result<(), EffectsError> {
     let stock = StockVersion { product: sale.product, version: sale.version, stock: sale.stock };
@@ -103,23 +103,18 @@ pub async fn catch_up<R: RedisCalls>(
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, ProductId, SaleWindow, StoredState};
+    use domain::{Epoch, ProductId};
 
     use super::*;
 
-    fn sale(effect_seq: i64, version: i64) -> Sale {
-        Sale {
-            product: ProductId::new(1).unwrap(),
-            stock: 5,
-            total: 10,
-            limit: 1,
-            state: StoredState::Open,
+    fn sale(effect_seq: i64, version: i64) -> SaleRecord {
+        let product = ProductId::new(1).unwrap();
+        SaleRecord {
             epoch: Epoch(1),
             effect_seq,
             version,
             sale_version: 4,
-            reset_epoch: Epoch(0),
-            window: SaleWindow::default(),
+            ..SaleRecord::new(product, 5)
         }
     }
 

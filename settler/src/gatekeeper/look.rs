@@ -10,12 +10,12 @@ use service::redis_pool::{NodeName, RedisCalls, group_by_node};
 use super::RoundError;
 use super::compare::{Step, compare_all};
 use super::node::{Node, judge_info, read_info};
-use super::sales::Sale;
+use books::records::SaleRecord;
 
 /// What one node said.
 pub(super) struct Look {
     /// Sales it holds.
-    pub(super) sales: Vec<Sale>,
+    pub(super) sales: Vec<SaleRecord>,
     /// The node, and a step a sale.
     pub(super) found: Result<(Node, Vec<Step>), RoundError>,
 }
@@ -27,7 +27,7 @@ impl Look {
     }
 
     /// Every sale of the node, and whether it is open.
-    pub(super) fn open(&self) -> impl Iterator<Item = (&Sale, bool)> {
+    pub(super) fn open(&self) -> impl Iterator<Item = (&SaleRecord, bool)> {
         let is_open = |step: &Step| !matches!(step, Step::Vouch { .. });
         self.sales.iter().enumerate().map(move |(n, sale)| {
             let steps = self.found.as_ref().map_or(&[][..], |(_, steps)| steps);
@@ -37,7 +37,7 @@ impl Look {
 }
 
 /// Looks at every node that holds a sale, all at once; at one of them when there are no sales.
-pub(super) async fn look_at_all(redis: &impl RedisCalls, sales: Vec<Sale>) -> Vec<Look> {
+pub(super) async fn look_at_all(redis: &impl RedisCalls, sales: Vec<SaleRecord>) -> Vec<Look> {
     let mut groups = group_by_node(redis, sales, |sale| keys::sale(sale.product)).await;
     if groups.is_empty() {
         groups.push((redis.node_of(keys::FEED_CHANNEL).await, Vec::new()));
@@ -45,7 +45,7 @@ pub(super) async fn look_at_all(redis: &impl RedisCalls, sales: Vec<Sale>) -> Ve
     join_all(groups.into_iter().map(|(name, sales)| look_at(redis, name, sales))).await
 }
 
-async fn look_at(redis: &impl RedisCalls, name: NodeName, sales: Vec<Sale>) -> Look {
+async fn look_at(redis: &impl RedisCalls, name: NodeName, sales: Vec<SaleRecord>) -> Look {
     let key = match sales.first() {
         Some(sale) => keys::sale(sale.product),
         None => keys::FEED_CHANNEL.to_owned(),
@@ -118,20 +118,8 @@ mod tests {
         }
     }
 
-    fn sale(id: i64) -> Sale {
-        Sale {
-            product: ProductId::new(id).unwrap(),
-            stock: 5,
-            total: 10,
-            limit: 1,
-            state: StoredState::Open,
-            epoch: Epoch(1),
-            effect_seq: 0,
-            version: 0,
-            sale_version: 0,
-            reset_epoch: Epoch(0),
-            window: SaleWindow::default(),
-        }
+    fn sale(id: i64) -> SaleRecord {
+        SaleRecord { epoch: Epoch(1), ..SaleRecord::new(ProductId::new(id).unwrap(), 5) }
     }
 
     async fn open_sales(two_is_away: bool) -> Vec<(i64, bool)> {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use books::effects::{Effects, EffectsError};
 use books::office::Office;
+use books::records::{self, SaleRecord};
 use books::updates::SaleUpdates;
 use compare::{Step, catch_up};
 use gates::Gates;
@@ -34,7 +35,6 @@ use leader::Leadership;
 use look::{Look, look_at_all};
 use marks::Marks;
 use node::Node;
-use sales::Sale;
 use service::postgres::DatabaseError;
 use service::redis_reply::RedisStepError;
 use vouch::{Vouched, Voucher};
@@ -159,9 +159,9 @@ impl Gatekeeper {
         acted.and(listed)
     }
 
-    async fn list_sales(&self) -> Result<Vec<Sale>, RoundError> {
+    async fn list_sales(&self) -> Result<Vec<SaleRecord>, RoundError> {
         let client = self.pool.get().await.map_err(DatabaseError::from)?;
-        Ok(sales::list_sales(&client).await?)
+        Ok(records::list(&client, None).await?)
     }
 
     /// Acts on every node that answered; the first trouble met.
@@ -182,13 +182,14 @@ impl Gatekeeper {
 
     async fn act(
         &self,
-        sales: &[Sale],
+        sales: &[SaleRecord],
         steps: &[Step],
         node: &Node,
         (voucher, updates): (&Voucher, &SaleUpdates),
     ) -> Result<(), RoundError> {
-        let lost =
-            |(sale, step): (&Sale, &Step)| *step == Step::Vouch { blank: true } && sale.epoch.0 > 0;
+        let lost = |(sale, step): (&SaleRecord, &Step)| {
+            *step == Step::Vouch { blank: true } && sale.epoch.0 > 0
+        };
         if sales.iter().zip(steps).any(lost) {
             tracing::warn!("redis lost a sale: letting the queue drain before rebuilding");
             self.drain().await?;
@@ -208,12 +209,17 @@ impl Gatekeeper {
         Ok(())
     }
 
-    async fn tell(&self, sale: &Sale, applied: i64) -> Result<(), RoundError> {
+    async fn tell(&self, sale: &SaleRecord, applied: i64) -> Result<(), RoundError> {
         let client = self.pool.get().await.map_err(DatabaseError::from)?;
         Ok(catch_up(&self.effects, &client, sale, applied).await?)
     }
 
-    async fn vouch(&self, sale: &Sale, node: &Node, voucher: &Voucher) -> Result<(), RoundError> {
+    async fn vouch(
+        &self,
+        sale: &SaleRecord,
+        node: &Node,
+        voucher: &Voucher,
+    ) -> Result<(), RoundError> {
         let started = Instant::now();
         let mut client = self.pool.get().await.map_err(DatabaseError::from)?;
         match voucher.vouch(&mut client, &self.effects, sale.product, node).await {
@@ -239,10 +245,10 @@ impl Gatekeeper {
     async fn drain(&self) -> Result<(), RoundError> {
         let deadline = Instant::now() + DRAIN_MAX;
         let client = self.pool.get().await.map_err(DatabaseError::from)?;
-        let mut before = sales::list_sales(&client).await?;
+        let mut before = records::list(&client, None).await?;
         while Instant::now() < deadline {
             tokio::time::sleep(DRAIN_QUIET).await;
-            let now = sales::list_sales(&client).await?;
+            let now = records::list(&client, None).await?;
             if now == before {
                 break;
             }
@@ -252,7 +258,7 @@ impl Gatekeeper {
     }
 }
 
-fn publish_leading(leading: &watch::Sender<Leading>, leads: bool, sales: &[Sale]) {
+fn publish_leading(leading: &watch::Sender<Leading>, leads: bool, sales: &[SaleRecord]) {
     leading.send_if_modified(|current| {
         let same = current.leads == leads
             && current.products.iter().copied().eq(sales.iter().map(|sale| sale.product));

@@ -1,93 +1,19 @@
-//! What PostgreSQL knows of each sale, as far as Redis has to know it.
+//! What vouching for a sale asks of PostgreSQL.
 
 use deadpool_postgres::GenericClient;
 use domain::{
-    AdjustmentId, Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, SaleWindow,
-    Seq, StoredState, UserId,
+    AdjustmentId, Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, Seq, UserId,
 };
 use futures_util::{Stream, TryStreamExt, stream};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use books::effects::EffectsLog;
-use books::updates::SaleSettings;
+use books::records::{self, SaleRecord};
 use service::postgres::DatabaseError;
 
-const LIST_SALES: &str = include_str!("../../../sql/list_sales.sql");
-const FIND_SALE: &str = include_str!("../../../sql/find_sale.sql");
 const LIST_HOLDERS_AFTER: &str = include_str!("../../../sql/list_holders_after.sql");
 const SUM_HELD: &str = include_str!("../../../sql/sum_held.sql");
-
-/// One sale.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sale {
-    /// The product.
-    pub product: ProductId,
-    /// Units not owned by an order.
-    pub stock: i64,
-    /// Units in all.
-    pub total: i64,
-    /// Most units of one buyer.
-    pub limit: i64,
-    /// What an operator set.
-    pub state: StoredState,
-    /// Newest epoch handed out.
-    pub epoch: Epoch,
-    /// Number of the last effect.
-    pub effect_seq: i64,
-    /// Number of this value of the stock.
-    pub version: i64,
-    /// Number of what an operator set.
-    pub sale_version: i64,
-    /// A node that remembers an earlier epoch remembers the sale from before its reset.
-    pub reset_epoch: Epoch,
-    /// When it sells.
-    pub window: SaleWindow,
-}
-
-impl Sale {
-    fn from_row(row: &Row) -> Option<Self> {
-        let instant = |name: &str| Some(row.get::<_, i64>(name)).filter(|ms| *ms > 0);
-        Some(Self {
-            product: ProductId::new(row.get("id")).ok()?,
-            stock: row.get("stock"),
-            total: row.get("total"),
-            limit: row.get("buyer_limit"),
-            state: StoredState::parse(row.get("state"))?,
-            epoch: Epoch(row.get("epoch")),
-            effect_seq: row.get("effect_seq"),
-            version: row.get("version"),
-            sale_version: row.get("sale_version"),
-            reset_epoch: Epoch(row.get("reset_epoch")),
-            window: SaleWindow {
-                opens_at_ms: instant("opens_at_ms"),
-                closes_at_ms: instant("closes_at_ms"),
-            },
-        })
-    }
-
-    /// What Redis must know of it besides the stock.
-    pub const fn settings(&self) -> SaleSettings {
-        SaleSettings {
-            product: self.product,
-            sale_version: self.sale_version,
-            total: self.total,
-            limit: self.limit,
-            state: self.state,
-            window: self.window,
-        }
-    }
-}
-
-/// Every sale, by product id.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn list_sales(client: &impl GenericClient) -> Result<Vec<Sale>, DatabaseError> {
-    let statement = client.prepare_cached(LIST_SALES).await?;
-    let rows = client.query(&statement, &[]).await?;
-    Ok(rows.iter().filter_map(Sale::from_row).collect())
-}
 
 /// What vouching asks of PostgreSQL in one snapshot. Every method fails when the database does not
 /// answer, or the product is gone.
@@ -96,7 +22,7 @@ pub trait SaleBooks: EffectsLog {
     fn find_sale(
         &self,
         product: ProductId,
-    ) -> impl Future<Output = Result<Sale, DatabaseError>> + Send;
+    ) -> impl Future<Output = Result<SaleRecord, DatabaseError>> + Send;
 
     /// Units that belong to orders.
     fn sum_held(
@@ -120,10 +46,9 @@ pub trait SaleBooks: EffectsLog {
 }
 
 impl<C: GenericClient> SaleBooks for C {
-    async fn find_sale(&self, product: ProductId) -> Result<Sale, DatabaseError> {
-        let statement = self.prepare_cached(FIND_SALE).await?;
-        let row = self.query_opt(&statement, &[&product.get()]).await?;
-        row.as_ref().and_then(Sale::from_row).ok_or_else(|| gone(product))
+    async fn find_sale(&self, product: ProductId) -> Result<SaleRecord, DatabaseError> {
+        let found = records::list(self, Some(product)).await?.into_iter().next();
+        found.ok_or_else(|| gone(product))
     }
 
     async fn sum_held(&self, product: ProductId) -> Result<i64, DatabaseError> {

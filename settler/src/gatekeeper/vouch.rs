@@ -13,10 +13,11 @@ use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use tokio_postgres::IsolationLevel;
 
 use super::node::Node;
-use super::sales::{Sale, SaleBooks, gone};
+use super::sales::{SaleBooks, gone};
 use crate::codes::{AdoptCode, BeginCode, ForgetCode, LoadCode, OpenCode};
 use books::effects::{Claim, Effects, EffectsError, StockVersion};
 use books::marks;
+use books::records::SaleRecord;
 use service::postgres::DatabaseError;
 use service::redis_reply::{RedisStepError, integer, integers};
 
@@ -181,7 +182,7 @@ impl<R: RedisCalls> Voucher<R> {
     }
 
     /// Makes the node forget a sale from before its reset.
-    async fn forget(&self, sale: &Sale) -> Result<(), EffectsError> {
+    async fn forget(&self, sale: &SaleRecord) -> Result<(), EffectsError> {
         let (key, buyers) = (keys::sale(sale.product), keys::buyers(sale.product));
         let mut command = self.forget.command(&[&key, &buyers]);
         command.arg(sale.epoch.0);
@@ -206,7 +207,7 @@ impl<R: RedisCalls> Voucher<R> {
         }
     }
 
-    async fn load(&self, snapshot: &impl SaleBooks, sale: &Sale) -> Result<(), EffectsError> {
+    async fn load(&self, snapshot: &impl SaleBooks, sale: &SaleRecord) -> Result<(), EffectsError> {
         let held = snapshot.sum_held(sale.product).await?;
         let mut command = self.load.command(&[&keys::sale(sale.product)]);
         command.arg(sale.epoch.0).arg(sale.stock + held).arg(sale.effect_seq);
@@ -222,7 +223,7 @@ impl<R: RedisCalls> Voucher<R> {
     async fn adopt_holders(
         &self,
         lost: impl Stream<Item = Result<(UserId, Holder), DatabaseError>>,
-        sale: &Sale,
+        sale: &SaleRecord,
     ) -> Result<Option<(i64, Seq)>, EffectsError> {
         let chunks = lost.chunks(HOLDERS_PER_CALL);
         pin_mut!(chunks);
@@ -249,7 +250,7 @@ impl<R: RedisCalls> Voucher<R> {
 
     async fn open(
         &self,
-        sale: &Sale,
+        sale: &SaleRecord,
         node: &Node,
         seq: Seq,
         gone: Option<AdjustmentId>,

@@ -4,6 +4,7 @@ use books::effects::Effects;
 use books::error::{BooksError, Refusal};
 use books::marks::{Marked, UnitMarks};
 use books::office::Office;
+use books::records;
 use books::updates::SaleUpdates;
 use domain::AdjustmentId;
 use domain::contract::admin::AdjustStock;
@@ -12,7 +13,6 @@ use redis::Value;
 use service::redis_pool::{RedisCalls, RedisPool};
 use settler::gatekeeper::compare::{Step, catch_up, compare_all};
 use settler::gatekeeper::node::{judge_info, read_info};
-use settler::gatekeeper::sales::list_sales;
 use settler::gatekeeper::vouch::{Vouched, Voucher};
 use stack::Server;
 use uuid::Uuid;
@@ -100,7 +100,7 @@ impl Shop {
     async fn catch_up(&self) {
         let client = self.servers.pool.get().await.unwrap();
         let node = judge_info(&read_info(&self.redis, "sale:{1}").await.unwrap()).unwrap();
-        let sales = list_sales(&client).await.unwrap();
+        let sales = records::list(&client, None).await.unwrap();
         loop {
             match compare_all(&self.redis, &sales, &node).await.unwrap()[0] {
                 Step::Nothing => return,

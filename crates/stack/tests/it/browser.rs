@@ -159,6 +159,11 @@ impl Browser {
         self.devtools("Network.emulateNetworkConditions", params).await;
     }
 
+    /// Has the browser live in a time zone.
+    pub(crate) async fn live_in(&self, zone: &str) {
+        self.devtools("Emulation.setTimezoneOverride", json!({ "timezoneId": zone })).await;
+    }
+
     /// Runs a script before every page's own.
     pub(crate) async fn before_every_page(&self, script: &str) {
         let params = json!({ "source": script });

@@ -164,7 +164,7 @@ fn every_setting_is_one_its_program_takes() {
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         let taken = settings(stage, &command);
         for (variable, value) in service["environment"].as_object().unwrap() {
-            let value = value.as_str().unwrap();
+            let value = value.as_str().unwrap_or_default();
             let ours = variable.ends_with("_URL") || taken.contains_key(variable);
             // The settler's short commands log nothing and need not know how.
             assert!(ours || variable.starts_with("LOG_"), "{name} takes no {variable}");
@@ -177,6 +177,42 @@ fn every_setting_is_one_its_program_takes() {
         }
     }
     assert_eq!(checked, 12);
+}
+
+/// Variables that are handed on when they are set, and are not there otherwise.
+fn handed_on() -> BTreeSet<String> {
+    let all = services();
+    let environments = all.values().filter_map(|service| service["environment"].as_object());
+    let absent = environments.flatten().filter(|(_, value)| value.is_null());
+    absent.map(|(name, _)| name.clone()).collect()
+}
+
+/// A secret has no default; one that is empty, or that nobody set, is not there: an edge that is
+/// given an empty one does not start.
+#[test]
+fn secrets_of_the_edges_are_handed_on_and_have_no_default() {
+    let secrets = ["ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "BUYER_TOKEN_KEY", "BUYER_TOKEN_KEY_FILE"];
+    let edge = services()["edge"].clone();
+    for name in secrets {
+        assert_eq!(edge["environment"].get(name), Some(&Value::Null), "{name}");
+    }
+    let example = read(".env.example");
+    let optional: BTreeMap<_, _> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.split_once('='))
+        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    let named: BTreeSet<String> = optional.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(named, handed_on(), "in a comment: what stands there is not the default");
+    let mounts = strings(&edge["volumes"]);
+    let (folder, inside) = mounts[0].trim_end_matches(":ro").split_once(':').unwrap();
+    for name in secrets.iter().filter(|name| name.ends_with("_FILE")) {
+        assert!(optional[name].starts_with(&format!("{inside}/")), "{name}: {}", optional[name]);
+    }
+    // What is put there is not committed, and no part of an image.
+    let ignored = read(&format!("{}/.gitignore", folder.trim_start_matches("./")));
+    assert_eq!(ignored.lines().collect::<Vec<_>>(), ["*", "!.gitignore"]);
+    assert!(!read(".dockerignore").lines().any(|line| line.starts_with("!deploy")));
 }
 
 #[test]

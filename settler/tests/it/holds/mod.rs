@@ -7,6 +7,7 @@ mod rules;
 
 use books::effects::Effects;
 use books::holds::{self, Refusal, Reservation, Resolved};
+use books::records;
 use books::report::Report;
 use domain::contract::keys;
 use domain::{Epoch, OrderStatus, ReservationId};
@@ -16,7 +17,6 @@ use service::redis_pool::{LoadedScript, RedisCalls, RedisPool};
 use settler::expiry::expire_due;
 use settler::gatekeeper::compare::{Step, catch_up, compare_all};
 use settler::gatekeeper::node::{judge_info, read_info};
-use settler::gatekeeper::sales::list_sales;
 use settler::gatekeeper::vouch::Voucher;
 use settler::settle::settle_batch;
 use stack::Server;
@@ -53,7 +53,7 @@ impl Shop {
     pub(super) async fn keep_the_gate(&self) {
         let node = judge_info(&read_info(&self.redis, "sale:{1}").await.unwrap()).unwrap();
         let mut client = self.servers.pool.get().await.unwrap();
-        let sales = list_sales(&client).await.unwrap();
+        let sales = records::list(&client, None).await.unwrap();
         for step in compare_all(&self.redis, &sales, &node).await.unwrap() {
             match step {
                 Step::Nothing | Step::Update => {}

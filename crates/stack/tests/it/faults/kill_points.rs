@@ -9,7 +9,7 @@ use super::{
     NO_SWEEPER, accepted, env, outbox_length, redis, reservation, sale_field, wait_quiet,
     wait_settled,
 };
-use crate::buyer::{Ledger, buy, get};
+use crate::buyer::{Ledger, buy, get, resolve};
 use crate::wait::{wait_running, wait_until};
 
 /// Deaths at each point: a lucky order of events would not be lucky so often.
@@ -156,4 +156,63 @@ async fn a_relay_that_dies_before_it_deletes_publishes_again_and_settles_once() 
     wait_quiet(&stack, &ledger).await;
     assert_eq!(ledger.orders().await.len(), 11, "one outcome each");
     stack.shutdown().await;
+}
+
+/// F27: the edge dies within a cancellation, or right after it: asked again, through the other edge,
+/// the order is cancelled, and its unit came back once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_whose_edge_died_is_done_once_when_it_is_asked_again() {
+    let points = KillPoints::new();
+    let (stack, ledger) = shop(&points, 2, 1).await;
+    ledger.hold(3600).await;
+    let [first, second] = ["edge-1", "edge-2"].map(|name| stack.url(name).unwrap());
+    let rounds = ["edge.cancelling", "edge.cancelled"].into_iter().flat_map(|p| [p; ROUNDS]);
+    for (point, user) in rounds.zip(1..) {
+        let order = buy(&second, user).await.unwrap();
+        assert_eq!(order.status, 202);
+        let id = order.text("reservation_id").to_owned();
+        wait_status(&ledger, &id, "held").await;
+        points.arm(point);
+        let url = order.text("status_url");
+        assert!(resolve(&first, url, "cancel").await.is_none(), "it died before it answered");
+        points.fired(point).await;
+        let again = resolve(&second, url, "cancel").await.unwrap();
+        assert_eq!((again.status.as_u16(), again.text("status")), (200, "cancelled"), "{point}");
+        wait_until("the edge serves again", || async {
+            get(&first, "/readyz").await.is_some_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+    wait_quiet(&stack, &ledger).await;
+    assert_eq!(ledger.number("SELECT stock FROM products WHERE id = 1").await, 1000);
+    stack.shutdown().await;
+}
+
+/// F27: the settler dies within an expiry, or right after it, before Redis is told: the order
+/// expires once, and its unit is sold again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expiry_whose_settler_died_returns_each_unit_once() {
+    let points = KillPoints::new();
+    let (stack, ledger) = shop(&points, 1, 2).await;
+    ledger.hold(1).await;
+    let rounds = ["expiry.recorded", "expiry.committed"].into_iter().flat_map(|p| [p; ROUNDS]);
+    for (point, user) in rounds.zip(1..) {
+        points.arm(point);
+        let order = buy(stack.http(), user).await.unwrap();
+        assert_eq!(order.status, 202);
+        points.fired(point).await;
+        wait_status(&ledger, order.text("reservation_id"), "expired").await;
+        wait_quiet(&stack, &ledger).await;
+        assert_eq!(ledger.number("SELECT stock FROM products WHERE id = 1").await, 1000, "{point}");
+    }
+    let again = buy(stack.http(), 1).await.unwrap();
+    assert_eq!(again.status, 202, "whose order expired may buy again: {again:?}");
+    stack.shutdown().await;
+}
+
+async fn wait_status(ledger: &Ledger, id: &str, status: &str) {
+    wait_until(&format!("the order is {status}"), || async {
+        ledger.orders().await.get(id).is_some_and(|now| now == status)
+    })
+    .await;
 }

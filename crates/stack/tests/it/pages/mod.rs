@@ -1,6 +1,7 @@
 //! The pages as people meet them, in a real browser.
 
 mod access;
+mod admin;
 mod crash;
 mod live;
 mod shop;
