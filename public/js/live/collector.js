@@ -10,6 +10,9 @@ import { Sales } from './sales.js';
 /** A step back by less is messages being faster or slower: time waits instead. */
 const STEP_MIN_MS = 5_000;
 
+/** Messages that are of sales. */
+const SALES = new Set(['snapshot', 'product', 'stock']);
+
 export class Collector {
   #clock = new ServerClock();
   #latestMs = 0;
@@ -27,7 +30,7 @@ export class Collector {
       this.#events.add(now, this.health.take(message, this.sales.all(), now));
       this.sales.addShares(now);
     }
-    if (message.type !== 'snapshot' && message.type !== 'stock') return [];
+    if (!SALES.has(message.type)) return [];
     const { events, thresholds } = this.sales.take(message, now);
     this.#events.add(now, events);
     return thresholds;

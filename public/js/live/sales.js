@@ -28,7 +28,8 @@ export class Sales {
       this.#products.all().map((product) => [product.product_id, { ...product }]),
     );
     const told = { events: [], thresholds: [] };
-    if (this.#products.isUnknown(message)) this.#unknown.add(message.product_id);
+    const id = message.product_id;
+    if (message.type === 'stock' && !this.#products.get(id)) this.#unknown.add(id);
     for (const id of this.#products.take(message)) {
       const product = this.#products.get(id);
       if (!this.#paces.has(id)) this.#paces.set(id, new Pace());
