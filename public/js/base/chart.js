@@ -41,16 +41,21 @@ export class History {
   }
 }
 
+/** Characters of the longest label; uPlot asks before there are any. */
+const widest = (labels) => Math.max(3, ...(labels ?? []).map((label) => String(label).length));
+
 export class Chart {
   #element;
   #options;
   #table;
   #plot = null;
+  #drawnPx = 0;
 
   /**
    * Draws into `element` (class `chart`) and puts a table behind it. `options`: `title`, `spanS`,
-   * `stepped`, `fill`, `format(value)`, `series`: an array of `{ label, color }`, tokens of
-   * tokens.css. `history` has one column a series.
+   * `stepped`, `fill`, `format(value)`, `series`: an array of `{ label, color, dash, width }`,
+   * colours being tokens of tokens.css. `history` has one column a series. Text is as large as the
+   * element's.
    */
   constructor(element, history, options) {
     this.#element = element;
@@ -59,7 +64,7 @@ export class Chart {
     element.setAttribute('role', 'img');
     element.setAttribute('aria-label', this.#options.title);
     this.#table = this.#makeTable();
-    new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(element);
+    new ResizeObserver(() => this.#resize()).observe(element);
     onColors(() => this.#rebuild());
     this.#rebuild();
   }
@@ -70,7 +75,7 @@ export class Chart {
     if (this.#table.details.open) this.#fillTable();
   }
 
-  /** Draws again with other series: `{ label, color }` each. */
+  /** Draws again with other series. */
   setSeries(series) {
     this.#options.series = series;
     const [time] = this.#table.head.children;
@@ -122,16 +127,26 @@ export class Chart {
     );
   }
 
+  #resize() {
+    if (this.#textPx() === this.#drawnPx) this.#plot.setSize(this.#size());
+    else this.#rebuild();
+  }
+
+  #textPx() {
+    return parseFloat(getComputedStyle(this.#element).fontSize);
+  }
+
   #size() {
     return { width: this.#element.clientWidth, height: this.#element.clientHeight };
   }
 
   #series() {
     const { series, stepped, fill } = this.#options;
-    return series.map(({ label, color: token }) => ({
+    return series.map(({ label, color: token, dash, width }) => ({
       label,
       stroke: color(token),
-      width: 2,
+      width: width ?? 2,
+      dash,
       fill: fill ? color('--accent-wash') : undefined,
       paths: stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
       points: { show: false },
@@ -140,17 +155,21 @@ export class Chart {
 
   #rebuild() {
     this.#plot?.destroy();
+    this.#drawnPx = this.#textPx();
+    const em = this.#drawnPx;
     const { spanS, format } = this.#options;
     const axis = {
       stroke: color('--soft'),
       grid: { stroke: color('--line'), width: 1 },
       ticks: { show: false },
-      font: '12px system-ui, sans-serif',
+      font: `${this.#drawnPx}px system-ui, sans-serif`,
     };
     const back = (min, max) => Math.min(spanS, Math.max(SPAN_MIN_S, max - min));
     this.#plot = new uPlot(
       {
         ...this.#size(),
+        // The newest time stands under the right end.
+        padding: [null, 2 * em, null, null],
         legend: { show: false },
         cursor: { show: false },
         scales: {
@@ -158,8 +177,17 @@ export class Chart {
           y: { range: (_, __, max) => [0, Math.max(this.#options.least ?? 10, (max ?? 0) * 1.05)] },
         },
         axes: [
-          { ...axis, values: (_, ticks) => ticks.map((time) => timeOfDay(time * 1000)), space: 90 },
-          { ...axis, size: 60, values: (_, ticks) => ticks.map(format) },
+          {
+            ...axis,
+            values: (_, ticks) => ticks.map((time) => timeOfDay(time * 1000)),
+            space: 7.5 * em,
+            size: 2.5 * em,
+          },
+          {
+            ...axis,
+            values: (_, ticks) => ticks.map(format),
+            size: (_, labels) => widest(labels) * 0.65 * em + em,
+          },
         ],
         series: [{}, ...this.#series()],
       },

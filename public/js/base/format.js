@@ -38,9 +38,9 @@ export function money(minor, currency) {
   return formatter(Intl.NumberFormat, options).format(minor / 10 ** digits);
 }
 
-/** A time of day, with seconds. */
+/** A time of day, with seconds, of 24 hours in every language. */
 export function timeOfDay(ms) {
-  return formatter(Intl.DateTimeFormat, { timeStyle: 'medium' }).format(ms);
+  return formatter(Intl.DateTimeFormat, { timeStyle: 'medium', hourCycle: 'h23' }).format(ms);
 }
 
 /** A day and a time, for what may be days away. */

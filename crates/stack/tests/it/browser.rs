@@ -180,7 +180,7 @@ impl Browser {
     }
 
     /// A command of the DevTools protocol.
-    async fn devtools(&self, method: &str, params: Value) -> Value {
+    pub(crate) async fn devtools(&self, method: &str, params: Value) -> Value {
         self.command("goog/cdp/execute", &json!({ "cmd": method, "params": params })).await
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod crash;
+mod live;
 mod shop;
 mod states;
 

@@ -1,0 +1,17 @@
+// Comma-separated values as RFC 4180 has them, safe to open in a spreadsheet.
+
+/** What a spreadsheet takes for the beginning of a formula, full-width forms among them. */
+const FORMULA = /^[\s\u0000-\u001f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/;
+
+/** One field. A text that would be a formula gets an apostrophe in front; numbers stay numbers. */
+export function field(value) {
+  if (value === null || value === undefined) return '';
+  if (typeof value === 'number') return Number.isFinite(value) ? String(value) : '';
+  const text = FORMULA.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) || text !== text.trim() ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** Rows of values as one text. The mark in front says that it is UTF-8, to Excel as well. */
+export function csv(rows) {
+  return `\ufeff${rows.map((row) => `${row.map(field).join(',')}\r\n`).join('')}`;
+}
