@@ -184,7 +184,7 @@ async fn broker(amqp_url: &str) -> Vec<(&'static str, Found)> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, SaleWindow};
+    use domain::SaleWindow;
 
     use super::*;
 

@@ -64,7 +64,6 @@ pub fn with_views<'a, R>(
 
 #[cfg(test)]
 mod tests {
-    use domain::{SaleWindow, StoredState};
 
     use super::*;
 

@@ -63,15 +63,6 @@ export class Feed {
     this.#watched.delete(reservationId);
   }
 
-  /** Connects again at once, for what only a new snapshot says. */
-  reopen() {
-    const socket = this.#socket;
-    if (!socket) return;
-    socket.close();
-    this.#lose(socket);
-    this.#connect();
-  }
-
   #connect() {
     clearTimeout(this.#timer);
     if (this.#socket) return;

@@ -41,11 +41,6 @@ export class Collector {
     this.#interrupt(this.#now(localMs), this.#freshness.connect(state, localMs));
   }
 
-  /** The next loss of the connection is meant. */
-  expectReconnect() {
-    this.#freshness.expectReconnect();
-  }
-
   /** Looks whether figures stopped coming. */
   look(localMs) {
     this.#interrupt(this.#now(localMs), this.#freshness.look(localMs));

@@ -11,8 +11,6 @@ export class Freshness {
   #statsMs = null;
   #lostMs = null;
   #silent = false;
-  /** A reconnect of our own is no event. */
-  #expected = false;
 
   /** Something was heard; what happened. Times are local. */
   hear(isStats, nowMs) {
@@ -30,21 +28,14 @@ export class Freshness {
   connect(state, nowMs) {
     const was = this.#state;
     this.#state = state;
-    if (was === 'live' && state !== 'live' && !this.#expected) {
+    if (was === 'live' && state !== 'live') {
       this.#lostMs = nowMs;
       return [{ kind: 'lost', tone: 'bad' }];
     }
-    if (state !== 'live') return [];
-    this.#expected = false;
-    if (this.#lostMs === null) return [];
+    if (state !== 'live' || this.#lostMs === null) return [];
     const events = [{ kind: 'reconnected', tone: 'good', ms: nowMs - this.#lostMs }];
     this.#lostMs = null;
     return events;
-  }
-
-  /** The next loss of the connection is meant. */
-  expectReconnect() {
-    this.#expected = true;
   }
 
   /** Looks whether it became silent; what happened. */

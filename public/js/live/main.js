@@ -12,7 +12,6 @@ import { copyOf } from './health.js';
 import { showHero } from './hero.js';
 import { SaleList } from './list.js';
 import { Log } from './log.js';
-import { Renewal } from './renewal.js';
 import { mountTools, showTools } from './tools.js';
 
 /** Four times a second is as fast as figures can be read. */
@@ -26,7 +25,6 @@ document.title = `${t('live.title')} · ${t('frame.brand')}`;
 mountFrame('live.html');
 
 const collector = new Collector();
-const renewal = new Renewal();
 /** What is shown while the view is paused: a picture, and what the charts had then. */
 let frozen = null;
 let chosenId = null;
@@ -98,23 +96,15 @@ function hear(message) {
   if (!frozen) for (const passed of thresholds) tell(passed);
 }
 
-/** Connects again where only a new snapshot helps. */
-function renew() {
-  if (!renewal.isDue(collector.sales.needsSnapshot, localMs())) return;
-  collector.expectReconnect();
-  feed.reopen();
-}
-
 function tell({ name, percent }) {
   announce(percent > 0 ? t('said.left', { name, percent }) : t('said.none', { name }));
 }
 
 mountTools({ pause, csv: () => collector.health.records.toCsv() });
 byId('hero-follow').addEventListener('click', () => choose(chosenId));
-const feed = new Feed('/ws/stats', hear, (state) => collector.connect(state, localMs()));
+new Feed('/ws/stats', hear, (state) => collector.connect(state, localMs()));
 setInterval(() => {
   collector.look(localMs());
-  renew();
   if (!frozen) show();
 }, SHOW_EVERY_MS);
 show();

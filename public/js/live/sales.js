@@ -17,19 +17,15 @@ export class Sales {
   /** When sales were seen to sell out, and how long that took: `{ atMs, tookMs }` by id. */
   #ends = new Map();
   #opened = new Map();
-  /** Products that frames were heard of, and no snapshot had. */
-  #unknown = new Set();
   #hottestId = null;
   shares = new Shares();
 
-  /** Takes a snapshot or stock message: `{ events, thresholds }`. */
+  /** Takes a snapshot, product or stock message: `{ events, thresholds }`. */
   take(message, now) {
     const before = new Map(
       this.#products.all().map((product) => [product.product_id, { ...product }]),
     );
     const told = { events: [], thresholds: [] };
-    const id = message.product_id;
-    if (message.type === 'stock' && !this.#products.get(id)) this.#unknown.add(id);
     for (const id of this.#products.take(message)) {
       const product = this.#products.get(id);
       if (!this.#paces.has(id)) this.#paces.set(id, new Pace());
@@ -41,8 +37,6 @@ export class Sales {
       const percent = thresholdPassed(known.stock, product.stock, totalOf(product));
       if (percent !== null) told.thresholds.push({ name: product.name, percent });
     }
-    for (const id of this.#unknown) if (this.#products.get(id)) this.#unknown.delete(id);
-    for (const id of this.#paces.keys()) if (!this.#products.get(id)) this.#paces.delete(id);
     this.addShares(now);
     return told;
   }
@@ -55,11 +49,6 @@ export class Sales {
       const openedMs = this.#opened.get(id);
       this.#ends.set(id, { atMs: nowMs, tookMs: openedMs ? nowMs - openedMs : null });
     }
-  }
-
-  /** Whether something was heard that only a new snapshot explains: a new product, a new total. */
-  get needsSnapshot() {
-    return this.#unknown.size > 0 || this.all().some(({ stock, total }) => stock > total);
   }
 
   /** Notes what is left of each sale, for the chart. */

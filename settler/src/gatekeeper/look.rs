@@ -63,7 +63,7 @@ async fn look_at(redis: &impl RedisCalls, name: NodeName, sales: Vec<SaleRecord>
 
 #[cfg(test)]
 mod tests {
-    use domain::{Epoch, ProductId, SaleWindow, StoredState};
+    use domain::{Epoch, ProductId};
     use redis::{Cmd, Pipeline, Value};
     use service::redis_pool::{LoadedScript, RedisCallError};
 

@@ -2,8 +2,8 @@
 // the file. The body of an asynchronous function; it returns what did not hold.
 
 const [{ Pace, project, hottest }, events, { mergeTiles }, { totalsOf }, { Freshness }, { field },
-  { Records }, { Shares, keepPlaces }, { Renewal }] = await Promise.all(
-  ['pace', 'events', 'processes', 'totals', 'freshness', 'csv', 'records', 'shares', 'renewal']
+  { Records }, { Shares, keepPlaces }] = await Promise.all(
+  ['pace', 'events', 'processes', 'totals', 'freshness', 'csv', 'records', 'shares']
     .map((name) => import(`/js/live/${name}.js`)),
 );
 const found = [];
@@ -132,8 +132,6 @@ same('heard again', short(fresh.hear(true, 6100)), ['heard_again 6000']);
 same('lost', [short(fresh.connect('stale', 7000)), views(7000)], [['lost'], ['stale', 'silent', 'silent']]);
 same('lost once', short(fresh.connect('offline', 7500)), []);
 same('reconnected', short(fresh.connect('live', 9000)), ['reconnected 2000']);
-fresh.expectReconnect();
-same('meant', [short(fresh.connect('stale', 9500)), short(fresh.connect('live', 9600))], [[], []]);
 
 // A file is safe to open, and bounded.
 for (const [value, text] of [
@@ -165,13 +163,5 @@ for (let i = 0; i < 2000; i += 1) many.add(i * 1000, [1, 2, 3, 4, 5, 6].map((id)
 same('five minutes', many.columns([1])[0].length, 303);
 same('the fastest and the one shown', many.choose([1, 2, 3, 4, 5, 6], 1), [1, 4, 5, 6]);
 same('places', keepPlaces([null, 5, 9, null], [4, 5, 6, 7]), [4, 5, 6, 7]);
-
-// A new snapshot is asked for less and less often.
-const renewal = new Renewal();
-const asked = [];
-for (let ms = 0; ms <= 200_000; ms += 500) if (renewal.isDue(true, ms)) asked.push(ms);
-same('asked', asked, [1500, 4500, 10_500, 22_500, 46_500, 94_500, 154_500]);
-same('in vain no more', [renewal.isDue(false, 201_000), renewal.isDue(true, 202_000), renewal.isDue(true, 203_500)],
-  [false, false, true]);
 
 return found;
