@@ -164,9 +164,20 @@ fn report(summary: &Summary, ledger: &Ledger, missing: i64, faults: &[String]) {
     say(if faults.is_empty() { "  every invariant holds" } else { "  invariants are broken" });
 }
 
-/// Appends the run to `perf/RESULTS.md`.
+/// The heading of the load test's table in `perf/RESULTS.md`.
+const HEADING: &str = "## `make loadtest`";
+
+/// The results with `row` behind the last row of the load test's table; `None` without that table.
+fn with_row(results: &str, row: &str) -> Option<String> {
+    let heading = results.find(HEADING)?;
+    let table = heading + results[heading..].find("\n|")? + 1;
+    let rows = results[table..].split_inclusive('\n').take_while(|line| line.starts_with('|'));
+    let end = table + rows.map(str::len).sum::<usize>();
+    Some(format!("{}{row}\n{}", &results[..end], &results[end..]))
+}
+
+/// Adds the run to `perf/RESULTS.md`.
 fn record(summary: &Summary, ledger: &Ledger, faults: &[String]) -> anyhow::Result<()> {
-    use std::io::Write;
     let path = find::project_root().join("perf/RESULTS.md");
     let said = |program: &str, args: &[&str]| {
         let output = std::process::Command::new(program)
@@ -182,9 +193,7 @@ fn record(summary: &Summary, ledger: &Ledger, faults: &[String]) -> anyhow::Resu
     let commit = said("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_else(unknown);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let verdict = if faults.is_empty() { "all hold" } else { "BROKEN" };
-    let mut file = std::fs::OpenOptions::new().append(true).open(&path)?;
-    writeln!(
-        file,
+    let row = format!(
         "| {date} | {cores} | {commit} | {} | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | \
          {verdict} |",
         summary.requests,
@@ -195,8 +204,11 @@ fn record(summary: &Summary, ledger: &Ledger, faults: &[String]) -> anyhow::Resu
         summary.refused,
         summary.other,
         ledger.stock,
-    )
-    .with_context(|| format!("writing {}", path.display()))
+    );
+    let name = path.display();
+    let results = std::fs::read_to_string(&path).with_context(|| format!("reading {name}"))?;
+    let results = with_row(&results, &row).with_context(|| format!("{name}: no {HEADING}"))?;
+    std::fs::write(&path, results).with_context(|| format!("writing {name}"))
 }
 
 #[cfg(test)]
@@ -226,5 +238,13 @@ mod tests {
         assert_eq!(judge(&summary(), 2, 0, &oversold).len(), 2, "negative, and doubled");
         let drift = Ledger { total: 5, stock: 4, held_units: 2, orders: 2, doubled: 0 };
         assert_eq!(judge(&summary(), 2, 0, &drift).len(), 1);
+    }
+    #[test]
+    fn a_run_is_written_behind_the_last_row_of_its_own_table() {
+        let results = "# Results\n\n## `make bench`\n\n| a |\n\n## `make loadtest`\n\nwords\n\n\
+                       | date |\n|---|\n| 1 |\n\n## `make chaos`\n\n| b |\n";
+        let expected = results.replace("| 1 |\n", "| 1 |\n| 2 |\n");
+        assert_eq!(with_row(results, "| 2 |"), Some(expected));
+        assert_eq!(with_row("# Results\n", "| 2 |"), None);
     }
 }
