@@ -158,8 +158,8 @@ async fn a_relay_that_dies_before_it_deletes_publishes_again_and_settles_once() 
     stack.shutdown().await;
 }
 
-/// F27: the edge dies within a cancellation, or right after it: asked again, through the other edge,
-/// the order is cancelled, and its unit came back once.
+/// F27: the edge dies within a cancellation, or right after it: asked again, through the other
+/// edge, the order is cancelled, and its unit came back once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_whose_edge_died_is_done_once_when_it_is_asked_again() {
     let points = KillPoints::new();
