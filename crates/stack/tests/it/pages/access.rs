@@ -43,6 +43,7 @@ async fn every_page_is_accessible_in_every_colour_size_and_language() {
     check_everywhere(&browser, "sales").await;
     thai_is_chosen_and_kept(&stack, &browser).await;
     buying_needs_no_mouse(&browser).await;
+    motion_stops_where_less_is_asked_for(&browser).await;
     assert_no_complaints(&browser).await;
     drop(browser);
     stack.shutdown().await;
@@ -113,4 +114,17 @@ async fn buying_needs_no_mouse(browser: &Browser) {
     assert_eq!(browser.value(outline).await, json!("solid"), "the focus is seen");
     browser.press_key("Enter").await;
     phone.outcome("Confirmed. It is yours.").await;
+}
+
+async fn motion_stops_where_less_is_asked_for(browser: &Browser) {
+    let motion = "[getComputedStyle(document.getElementById('connection'), '::before') \
+                  .animationName, getComputedStyle(document.querySelector('.sale .meter > i')) \
+                  .transitionDuration]";
+    for (asked, moves) in
+        [("no-preference", json!(["breathe", "0.25s"])), ("reduce", json!(["none", "0s"]))]
+    {
+        let media = json!({ "features": [{ "name": "prefers-reduced-motion", "value": asked }] });
+        browser.devtools("Emulation.setEmulatedMedia", media).await;
+        assert_eq!(browser.value(motion).await, moves, "{asked}");
+    }
 }

@@ -18,6 +18,13 @@ const RECORD: &str = "window.said = []; \
     new MutationObserver(() => window.said.push(said.textContent)) \
     .observe(said, { childList: true, characterData: true, subtree: true });";
 
+/// Sends the press of product 1 again, as it is remembered: a replay, if it was sent so.
+const ASK_AGAIN: &str = "const press = JSON.parse(localStorage.getItem('flashsale.order.1')); \
+    const answer = await fetch('/api/buy', { method: 'POST', \
+    headers: { 'content-type': 'application/json', 'idempotency-key': press.key }, \
+    body: JSON.stringify({ user_id: press.buyer, product_id: 1, quantity: press.quantity }) }); \
+    return [answer.status, (await answer.json()).replayed ?? null];";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_press_is_kept_over_reloads_lost_answers_and_lost_connections() {
     let stack = stack(StackOptions { edges: 1, ..StackOptions::default() }).await;
@@ -76,6 +83,7 @@ async fn a_reload_resumes_a_press_without_an_answer(stack: &Stack, browser: &Bro
     stack.kill("edge-1", "CONT").await.unwrap();
     phone.outcome("Confirmed. It is yours.").await;
     assert_eq!(browser.value(key).await, before, "the key of the press");
+    assert_eq!(browser.run(ASK_AGAIN).await, json!([202, true]), "sent under another key");
     assert_eq!(orders_of(stack, buyer(browser).await).await, 1);
 }
 
