@@ -1,6 +1,6 @@
-// A page of orders as a file (RFC 4180), for whoever goes on in a spreadsheet.
+// A page of orders as a file, for whoever goes on in a spreadsheet.
 
-import { h } from '../base/dom.js';
+import { csv, saveCsv } from '../base/csv.js';
 
 const COLUMNS = [
   'reservation_id',
@@ -15,18 +15,12 @@ const COLUMNS = [
   'expires_at',
 ];
 
-/** The text of the file. Nothing in it was typed by a buyer; quoted all the same. */
+/** The text of the file. */
 export function csvOf(orders) {
-  const quoted = (value) => `"${String(value ?? '').replaceAll('"', '""')}"`;
-  const rows = orders.map((order) => COLUMNS.map((name) => quoted(order[name])).join(','));
-  return [COLUMNS.join(','), ...rows, ''].join('\r\n');
+  return csv([COLUMNS, ...orders.map((order) => COLUMNS.map((name) => order[name]))]);
 }
 
 /** Has the browser save a page. */
-export function saveCsv(productId, page, orders) {
-  const url = URL.createObjectURL(new Blob([csvOf(orders)], { type: 'text/csv' }));
-  const link = h('a', { href: url, download: `orders-${productId}-page-${page}.csv` });
-  link.click();
-  // The browser has begun by the next turn.
-  setTimeout(() => URL.revokeObjectURL(url));
+export function savePage(productId, page, orders) {
+  saveCsv(`orders-${productId}-page-${page}.csv`, csvOf(orders));
 }

@@ -5,7 +5,7 @@ import { announce } from '../base/frame.js';
 import { count } from '../base/format.js';
 import { t } from '../base/i18n.js';
 import { button, choice, Field, whileBusy } from './form.js';
-import { saveCsv } from './orders-csv.js';
+import { savePage } from './orders-csv.js';
 import { ordersTable } from './orders-table.js';
 import { outcomeTone, problemText } from './words.js';
 
@@ -105,7 +105,7 @@ export class OrdersView {
       ),
       reload: made('orders.reload', 'reload-orders', () => this.#load(this.#cursors)),
       csv: made('orders.csv', 'orders-csv', () =>
-        saveCsv(this.#asked.productId, this.#cursors.length, this.#page.orders),
+        savePage(this.#asked.productId, this.#cursors.length, this.#page.orders),
       ),
     };
   }

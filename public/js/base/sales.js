@@ -67,3 +67,16 @@ export function stateAt(product, nowMs) {
   if (state === 'scheduled' && opensAt && nowMs >= Date.parse(opensAt)) return 'opening';
   return state;
 }
+
+/** The shares of a stock, in percent, whose passing is told: `announce` says no others. */
+const THRESHOLDS = [50, 25, 10, 5, 0];
+
+/** The lowest threshold a stock passed on its way down, in percent; null when it passed none. */
+export function thresholdPassed(before, after, total) {
+  if (total <= 0) return null;
+  const passed = THRESHOLDS.filter((percent) => {
+    const units = (total * percent) / 100;
+    return before > units && after <= units;
+  });
+  return passed.at(-1) ?? null;
+}

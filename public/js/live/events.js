@@ -3,9 +3,9 @@
 // An event is `{ kind, tone, …parameters of its text }`. What is seen for the first time is no
 // event: it may have been so for long.
 
+import { thresholdPassed } from '../base/sales.js';
+
 const LOG_MAX = 100;
-/** Stock thresholds in percent: each is told once, on the way down. */
-const THRESHOLDS = [50, 25, 10, 5, 0];
 
 const STATES = {
   open: (before) =>
@@ -22,16 +22,6 @@ const TONES = {
   sold_out: 'accent',
   ended: 'info',
 };
-
-/** The lowest threshold a stock passed on its way down, in percent; null when it passed none. */
-export function thresholdPassed(before, after, total) {
-  if (total <= 0) return null;
-  const passed = THRESHOLDS.filter((percent) => {
-    const units = (total * percent) / 100;
-    return before > units && after <= units;
-  });
-  return passed.at(-1) ?? null;
-}
 
 /** Events of one sale, each side `{ name, stock, total, state }`. */
 export function saleEvents(before, after) {

@@ -1,6 +1,6 @@
 // What was heard, one record a second, for as long as it can be taken home: the last 15 minutes.
 
-import { csv } from './csv.js';
+import { csv } from '../base/csv.js';
 
 /** Frames come once a second. */
 const RECORDS_MAX = 15 * 60;

@@ -1,7 +1,7 @@
 // The sales as the wall shows them: stock, pace, when they end, how much of them is left over time.
 
-import { Products, stateAt } from '../base/sales.js';
-import { saleEvents, thresholdPassed } from './events.js';
+import { Products, stateAt, thresholdPassed } from '../base/sales.js';
+import { saleEvents } from './events.js';
 import { Pace, hottest, project } from './pace.js';
 import { Shares } from './shares.js';
 

@@ -1,5 +1,6 @@
 // The wall's own buttons in the bar: pause, save, full screen; and the clock.
 
+import { saveCsv } from '../base/csv.js';
 import { byId, h, setText } from '../base/dom.js';
 import { timeOfDay } from '../base/format.js';
 import { t } from '../base/i18n.js';
@@ -33,11 +34,8 @@ export function showTools(nowMs, paused) {
 }
 
 function save(text) {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }));
   const at = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
-  h('a', { href: url, download: `flash-sale-${at}Z.csv` }).click();
-  // Some browsers read it only after this.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  saveCsv(`flash-sale-${at}Z.csv`, text);
 }
 
 function fullScreen() {

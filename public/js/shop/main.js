@@ -7,10 +7,10 @@ import { Feed } from '../base/feed.js';
 import { count, rate as rateText, timeOfDay } from '../base/format.js';
 import { announce, mountFrame, showConnection } from '../base/frame.js';
 import { loadTexts, t } from '../base/i18n.js';
-import { Products, Rate, stateAt } from '../base/sales.js';
+import { Products, Rate, stateAt, thresholdPassed } from '../base/sales.js';
 import { SaleCard } from './card.js';
 import { Purchase, loadBuyer, newBuyer } from './purchase.js';
-import { isSpoken, outcomeText, passedThreshold } from './words.js';
+import { isSpoken, outcomeText } from './words.js';
 
 const TICK_EVERY_MS = 250;
 const CHART_SPAN_S = 120;
@@ -53,7 +53,7 @@ function hear(message) {
 }
 
 function speakStock({ name, stock, total }, before) {
-  const percent = passedThreshold(before ?? stock, stock, total);
+  const percent = thresholdPassed(before ?? stock, stock, total);
   if (percent === null) return;
   announce(
     percent === 0

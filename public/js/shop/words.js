@@ -90,16 +90,3 @@ export function buyButton(saleState, state) {
     untouched && saleState !== 'open' ? `button.sale_${saleState}` : `button.${state.name}`;
   return { text: t(key), pressable };
 }
-
-/** The share of the stock below which a passing is told, of the thresholds in percent. */
-const THRESHOLDS = [50, 25, 10, 5, 0];
-
-/** The lowest threshold passed when a stock falls from `before` to `after` of `total`, or null. */
-export function passedThreshold(before, after, total) {
-  if (total <= 0 || after >= before) return null;
-  const passed = THRESHOLDS.filter((percent) => {
-    const bound = (total * percent) / 100;
-    return before > bound && after <= bound;
-  });
-  return passed.length > 0 ? Math.min(...passed) : null;
-}

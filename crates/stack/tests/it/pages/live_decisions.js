@@ -1,10 +1,10 @@
 // What the wall decides, in its modules without a page: pace and end of a sale, events, who is there,
 // the file. The body of an asynchronous function; it returns what did not hold.
 
-const [{ Pace, project, hottest }, events, { mergeTiles }, { totalsOf }, { Freshness }, { field },
-  { Records }, { Shares, keepPlaces }] = await Promise.all(
-  ['pace', 'events', 'processes', 'totals', 'freshness', 'csv', 'records', 'shares']
-    .map((name) => import(`/js/live/${name}.js`)),
+const [{ Pace, project, hottest }, events, { mergeTiles }, { totalsOf }, { Freshness }, { Records },
+  { Shares, keepPlaces }, { field }, { thresholdPassed }] = await Promise.all(
+  ['live/pace', 'live/events', 'live/processes', 'live/totals', 'live/freshness', 'live/records',
+    'live/shares', 'base/csv', 'base/sales'].map((name) => import(`/js/${name}.js`)),
 );
 const found = [];
 /** Holds what was decided against what must be. */
@@ -66,10 +66,10 @@ same('paused', sold({}, { state: 'paused' }), ['paused']);
 same('resumed', sold({ state: 'paused' }, {}), ['resumed']);
 same('again', sold({ state: 'sold_out' }, {}), ['on_sale_again']);
 same('ended', sold({}, { state: 'closed' }), ['ended']);
-same('no total', events.thresholdPassed(10, 0, 0), null);
-same('to nothing', events.thresholdPassed(100, 0, 100), 0);
-same('onto it', events.thresholdPassed(51, 50, 100), 50);
-same('once', events.thresholdPassed(50, 49, 100), null);
+same('no total', thresholdPassed(10, 0, 0), null);
+same('to nothing', thresholdPassed(100, 0, 100), 0);
+same('onto it', thresholdPassed(51, 50, 100), 50);
+same('once', thresholdPassed(50, 49, 100), null);
 const book = { gate_open: true, oversold_units: 0, drift_units: null };
 const told = (before, after) => short(events.bookEvents({ ...book, ...before }, { ...book, ...after }, 'x'));
 same('books', told({}, {}), []);
