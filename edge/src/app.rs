@@ -1,7 +1,8 @@
 //! Wires one edge and runs it until it is told to stop.
 //!
-//! Owns the order of starting and stopping. Every server may be away at start, in any order, for
-//! ever: the edge serves at once, says 503 and what is missing, and each part retries by itself.
+//! Owns the order of starting and stopping. An edge takes connections once nothing is missing, as a
+//! proxy goes to the next one meanwhile. Every server may be away at start, in any order, for ever:
+//! then it serves a second later, says 503 and what is missing, and each part retries by itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,11 @@ use crate::stats::{Speaker, Stats};
 const DATABASE_CONNECTIONS: usize = 4;
 /// A read that takes longer helps nobody.
 const DATABASE_SESSION: &str = "-c statement_timeout=2000 -c default_transaction_read_only=on";
+
+/// How long a start waits for what is missing: many times what it takes when every server is there,
+/// and short for whoever asks what is wrong.
+const READY_WAIT_MAX: Duration = Duration::from_secs(1);
+const READY_LOOK: Duration = Duration::from_millis(2);
 
 /// Operators are few, and what they do must not wait for buyers, nor buyers for it.
 const OFFICE_CONNECTIONS: usize = 2;
@@ -66,7 +72,7 @@ struct Edge {
 /// When a URL is malformed or the address cannot be bound.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let address = settings.http.http_addr;
-    let listener = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
+    let socket = server::bind(address).with_context(|| format!("HTTP_ADDR {address}"))?;
     let leave = server::Leave {
         asked: stop.clone(),
         lame_duck: settings.lame_duck_ms,
@@ -87,10 +93,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     background.spawn(edge.subscriber.run(edge.board, closed.clone()));
     background.spawn(edge.speaker.run(closed));
     let publishing = tokio::spawn(edge.publisher.run(give_up.clone()));
-    let serving = server::run(listener, edge.context, limits, leave);
 
-    let serving = tokio::spawn(serving);
     edge.staying.set(true);
+    first_ready(&edge.context.readiness, &stop).await;
+    let listener = server::listen(socket).with_context(|| format!("HTTP_ADDR {address}"))?;
+    let serving = tokio::spawn(server::run(listener, edge.context, limits, leave));
     stop.cancelled().await;
     edge.staying.set(false);
     let drained = async {
@@ -110,6 +117,20 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         tracing::warn!("leaving with work undone: the outbox holds what was accepted");
     }
     Ok(())
+}
+
+/// Ends when nothing is missing, when it is no use to wait any longer, or with `stop`.
+async fn first_ready(readiness: &Readiness, stop: &CancellationToken) {
+    let ready = async {
+        while !readiness.is_ready() {
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = ready => {}
+        () = tokio::time::sleep(READY_WAIT_MAX) => {}
+        () = stop.cancelled() => {}
+    }
 }
 
 impl Edge {

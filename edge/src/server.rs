@@ -75,16 +75,25 @@ pub struct Limits {
     pub idle_max: Duration,
 }
 
-/// Binds `address`, also when connections of an earlier edge linger on it.
+/// Binds `address`, also when connections of an earlier edge linger on it. Connections are refused
+/// until [`listen`].
 ///
 /// # Errors
 /// When the address is taken or not this machine's.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     // Connections inherit it from the socket that listens.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Takes connections from now on.
+///
+/// # Errors
+/// When another process that bound the address at the same time listens on it.
+pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 

@@ -149,15 +149,16 @@ fn proxies(known: &[String]) -> String {
     format!("{from}real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n")
 }
 
-/// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`.
+/// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`, which
+/// says why each edge is a backup too.
 fn upstreams(ports: &[u16], requests_max: u32) -> String {
     // One failed connect must not take an edge out for longer than its restart.
-    let servers = |limit: &str| -> String {
-        let server =
-            |port| format!("    server 127.0.0.1:{port}{limit} max_fails=1 fail_timeout=1s;\n");
-        ports.iter().map(server).collect()
+    let servers = |parameters: &str| -> String {
+        ports.iter().map(|port| format!("    server 127.0.0.1:{port} {parameters};\n")).collect()
     };
-    let (requests, sockets) = (servers(&format!(" max_conns={requests_max}")), servers(""));
+    let requests = servers(&format!("max_conns={requests_max} max_fails=1 fail_timeout=1s"))
+        + &servers("backup max_conns=64 max_fails=0");
+    let sockets = servers("max_fails=1 fail_timeout=1s");
     format!(
         "upstream edge {{\n    zone edge 256k;\n{requests}    keepalive 4096;\n    \
          keepalive_timeout 20s;\n}}\n\
@@ -179,9 +180,10 @@ mod tests {
     #[test]
     fn both_upstreams_name_every_edge() {
         let text = upstreams(&[4001, 4002], 2048);
-        assert_eq!(text.matches("127.0.0.1:4001").count(), 2);
-        assert_eq!(text.matches("127.0.0.1:4002").count(), 2);
+        assert_eq!(text.matches("127.0.0.1:4001").count(), 3);
+        assert_eq!(text.matches("127.0.0.1:4002").count(), 3);
         assert_eq!(text.matches("max_conns=2048").count(), 2, "requests are bounded, sockets stay");
+        assert_eq!(text.matches("backup max_conns=64").count(), 2);
         assert!(text.contains("keepalive 4096;") && text.contains("least_conn;"));
     }
 }

@@ -137,7 +137,7 @@ fn ports_agree_everywhere() {
     let servers: Vec<_> =
         upstreams.lines().filter_map(|line| line.trim().strip_prefix("server ")).collect();
     let address = format!("edge:{}", dockerfile.port("edge"));
-    assert_eq!(servers.len(), 2, "{upstreams}");
+    assert_eq!(servers.len(), 3, "{upstreams}");
     assert!(servers.iter().all(|s| s.starts_with(&format!("{address} resolve "))), "{servers:?}");
     let listen = format!("\nlisten {} ", dockerfile.port("web"));
     assert!(read("nginx/compose/listen.conf").contains(&listen));

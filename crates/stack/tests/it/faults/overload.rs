@@ -18,6 +18,8 @@ const DELAY: Duration = Duration::from_millis(400);
 const CROWD: u64 = 200;
 /// Requests under way at one edge.
 const UNDER_WAY: u32 = 50;
+/// Requests at one edge beyond that, as a backup (`nginx/compose/upstreams.conf`).
+const SPARE: u32 = 64;
 /// Presses for which there is no room.
 const TOO_MANY: u32 = 10;
 
@@ -77,7 +79,7 @@ async fn a_full_house_is_told_by_nginx_while_the_edges_are_frozen() {
         stack.kill(edge, "STOP").await.unwrap();
     }
     let mut crowd = JoinSet::new();
-    for user in 1..=3 * UNDER_WAY + TOO_MANY {
+    for user in 1..=3 * (UNDER_WAY + SPARE) + TOO_MANY {
         crowd.spawn(answer(press(&stack, user).await));
     }
     // Whoever is answered by frozen edges is refused: the house is full, and stays so.

@@ -8,7 +8,7 @@ use stack::{Stack, StackOptions};
 
 use super::overload::{answer, press};
 use super::wait_quiet;
-use crate::buyer::{Ledger, get};
+use crate::buyer::{Ledger, buy, get};
 use crate::crowd::Crowd;
 use crate::wait::wait_running;
 
@@ -51,6 +51,30 @@ async fn a_press_whose_edge_was_killed_is_not_sent_again() {
     wait_quiet(&stack, &ledger).await;
     assert_eq!(ledger.number("SELECT count(*) FROM orders").await, i64::from(accepted));
     assert_eq!(get(stack.http(), "/api/products/1").await.unwrap().status, 200);
+    stack.shutdown().await;
+}
+
+/// Each edge refused within the same moment, two of them are back: nginx, which thinks all of them
+/// away, asks again before it turns anybody away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_that_are_thought_away_are_asked_before_a_buyer_is_turned_away() {
+    // Out and back within what nginx remembers, so that at the third edge it has all of them away.
+    let env = vec![("EDGE_LAME_DUCK_MS".to_owned(), "1".to_owned())];
+    let stack = Stack::start(StackOptions { env, ..StackOptions::default() }).await.unwrap();
+    let mut user = 0;
+    for edge in EDGES {
+        stack.stop(edge).await.unwrap();
+        for _ in EDGES {
+            user += 1;
+            let answer = buy(stack.http(), user).await.unwrap();
+            assert_eq!(answer.status, 202, "{edge}, user {user}: {answer:?}");
+        }
+        stack.resume(edge).await.unwrap();
+        stack.wait_ready().await.unwrap();
+    }
+    let ledger = Ledger::open(&stack).await;
+    wait_quiet(&stack, &ledger).await;
+    assert_eq!(ledger.number("SELECT count(*) FROM orders").await, i64::try_from(user).unwrap());
     stack.shutdown().await;
 }
 
