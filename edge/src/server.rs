@@ -4,11 +4,10 @@
 //! Invariant: on shutdown no request that reached this host goes unanswered within the grace
 //! period.
 
+mod door;
 mod stream;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +16,13 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::answer::Answer;
 use crate::http::{Context, respond};
+pub use door::{bind, listen};
 use stream::PatientStream;
 
 /// Bytes of one request's head: what nginx lets through (17 KiB) and what it adds. Behind it, it is
@@ -30,14 +30,6 @@ use stream::PatientStream;
 const HEAD_BYTES_MAX: usize = 18 * 1024;
 /// Headers of one request.
 const HEADERS_MAX: usize = 100;
-/// Connections the kernel completes ahead of `accept`: a proxy opens a thousand at once when a sale
-/// begins, and one that is turned away there waits a second before it tries again. The kernel takes
-/// the smaller of this and `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
-/// Bytes of answers the kernel keeps for a client that does not read, before `PatientStream` waits;
-/// nearly every answer fits. Left to itself the kernel takes megabytes for each connection, and
-/// what it takes is missing to everybody on the host.
-const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 /// Pause after an accept failed: most likely out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time between the last connection that is taken and the end of those without a request: what a
@@ -75,28 +67,6 @@ pub struct Limits {
     pub idle_max: Duration,
 }
 
-/// Binds `address`, also when connections of an earlier edge linger on it. Connections are refused
-/// until [`listen`].
-///
-/// # Errors
-/// When the address is taken or not this machine's.
-pub fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // Connections inherit it from the socket that listens.
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-/// Takes connections from now on.
-///
-/// # Errors
-/// When another process that bound the address at the same time listens on it.
-pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
-    socket.listen(BACKLOG)
-}
-
 /// Serves `listener` until it is time to leave, then waits for the answers under way.
 pub async fn run(listener: TcpListener, context: Arc<Context>, limits: Limits, leave: Leave) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
@@ -127,7 +97,7 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, limits: Limits, l
             }
         }
     }
-    for stream in queued(listener) {
+    for stream in door::close(listener).await {
         let Ok(permit) = permits.clone().try_acquire_owned() else { break };
         take(stream, permit);
     }
@@ -135,17 +105,6 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, limits: Limits, l
     leave.closed.cancel();
     connections.close();
     connections.wait().await;
-}
-
-/// What the kernel has completed and nobody accepted yet; closing the listener would reset it.
-fn queued(listener: TcpListener) -> Vec<TcpStream> {
-    let Ok(listener) = listener.into_std() else { return Vec::new() };
-    let mut streams = Vec::new();
-    while let Ok((stream, _)) = listener.accept() {
-        let _ = stream.set_nonblocking(true);
-        streams.extend(TcpStream::from_std(stream));
-    }
-    streams
 }
 
 /// Says that a connection ends with this answer, unless it becomes a WebSocket.
