@@ -17,8 +17,8 @@ const BACKLOG: u32 = 4096;
 /// nearly every answer fits. Left to itself the kernel takes megabytes for each connection, and
 /// what it takes is missing to everybody on the host.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
-/// Time for a handshake that began to end, many times that within a data centre.
-const HANDSHAKE: Duration = Duration::from_millis(5);
+/// Time for a handshake that began to end, several times that within a data centre.
+const HANDSHAKE: Duration = Duration::from_millis(2);
 
 /// Classic BPF over the TCP header: drops what has SYN among its flags (RFC 9293, 3.1; the opcodes
 /// are those of linux/bpf_common.h).
@@ -55,7 +55,7 @@ pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
 ///
 /// The kernel resets what it completes between the last `accept` and the end of the socket, and a
 /// proxy may have sent a request on it. So first nobody can begin: who tries now hears nothing, and
-/// tries again a second later, when it is refused, or goes elsewhere.
+/// goes elsewhere, or tries again a second later and is refused.
 pub(super) async fn close(listener: TcpListener) -> Vec<TcpStream> {
     if let Err(error) = begin_no_more(&listener) {
         tracing::debug!(%error, "connections that begin now may be reset");
@@ -86,7 +86,7 @@ mod tests {
         let _early = TcpStream::connect(address).await.unwrap();
         begin_no_more(&listener).unwrap();
         // Less than the second after which the kernel tries again.
-        let late = tokio::time::timeout(20 * HANDSHAKE, TcpStream::connect(address)).await;
+        let late = tokio::time::timeout(50 * HANDSHAKE, TcpStream::connect(address)).await;
         assert!(late.is_err(), "neither completed nor refused: {late:?}");
         assert_eq!(close(listener).await.len(), 1);
         let refused = TcpStream::connect(address).await.unwrap_err();
