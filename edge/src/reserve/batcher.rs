@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::admission::Pace;
 use super::call::{self, Next, Outcome, Tries};
 use super::clock::RedisClock;
-use super::linger::linger;
+use super::linger::{Last, gather, linger};
 use super::reply::{Decided, Reply, decode};
 use super::sold_out::{SoldOut, Watcher};
 use super::{Answer, Limits, Request, ReserveError};
@@ -64,13 +64,16 @@ impl Batcher {
         let stop = CancellationToken::new();
         let _ends = stop.clone().drop_guard();
         let batch_max = self.limits.batch_max;
+        let (mut called, mut requests) = (Instant::now(), 0);
         while let Some(first) = inbox.recv().await {
             let began = Instant::now();
             let mut batch = Vec::with_capacity(batch_max.min(64));
             batch.push(first);
             take_waiting(&mut inbox, &mut batch, batch_max);
-            let permit = self.linger(&turn, batch.len()).await;
+            let last = Last { requests, since: called.elapsed() };
+            let permit = self.linger(&turn, batch.len(), last).await;
             take_waiting(&mut inbox, &mut batch, batch_max);
+            (called, requests) = (Instant::now(), batch.len());
             let told = self.decide(batch, permit).await;
             if told != Told::Nothing {
                 self.pace.note(began.elapsed());
@@ -81,11 +84,20 @@ impl Batcher {
         }
     }
 
-    /// Waits for the batch before this one, as long as that is worth it. The permit stands for the
-    /// way from here to the broker's confirm.
-    async fn linger(&self, turn: &Arc<Semaphore>, waiting: usize) -> Option<OwnedSemaphorePermit> {
+    /// Gathers, and waits for the batch before this one, as long as that is worth it. The permit
+    /// stands for the way from here to the broker's confirm.
+    async fn linger(
+        &self,
+        turn: &Arc<Semaphore>,
+        waiting: usize,
+        last: Last,
+    ) -> Option<OwnedSemaphorePermit> {
         let linger = linger(waiting, self.limits.batch_max, self.limits.linger_max);
-        let permit = tokio::time::timeout(linger, turn.clone().acquire_owned());
+        let gather = gather(last, linger);
+        if !gather.is_zero() {
+            tokio::time::sleep(gather).await;
+        }
+        let permit = tokio::time::timeout(linger - gather, turn.clone().acquire_owned());
         permit.await.ok()?.ok()
     }
 
