@@ -96,7 +96,6 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>, scope: Scop
     let (inbound, inbox) = mpsc::channel(INBOX_MAX);
     let reading = tokio::spawn(read_all(reader, inbound));
     feed.metrics.ws_clients.inc();
-    let (news, settled) = mpsc::channel(WATCHES_MAX);
     let frames = match scope {
         Scope::Stock => None,
         Scope::Stats => Some(feed.stats.view()),
@@ -108,9 +107,9 @@ pub async fn serve_client(feed: Feed, mut socket: WebSocket<Stream>, scope: Scop
         seen: 0,
         listed: 0,
         watches: HashMap::new(),
-        news,
+        settled: None,
     };
-    if let Ok(code) = client.converse(inbox, settled, frames).await {
+    if let Ok(code) = client.converse(inbox, frames).await {
         let _ = client.write(Frame::close(code, b"")).await;
     }
     for order in client.watches.keys() {
@@ -130,7 +129,22 @@ struct Client {
     listed: u64,
     /// Orders it waits for, each with what it was told last.
     watches: HashMap<ReservationId, Option<OrderStatus>>,
+    /// Tells of those; most clients wait for none, so it is made for the first.
+    settled: Option<Settled>,
+}
+
+/// Outcomes of the orders one client waits for.
+struct Settled {
     news: mpsc::Sender<SettledOrder>,
+    inbox: mpsc::Receiver<SettledOrder>,
+}
+
+/// The next outcome; for ever pending for who waits for none.
+async fn next_settled(settled: &mut Option<Settled>) -> Option<SettledOrder> {
+    match settled {
+        Some(settled) => settled.inbox.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The connection cannot be written to.
@@ -151,7 +165,6 @@ impl Client {
     async fn converse(
         &mut self,
         mut inbox: mpsc::Receiver<Inbound>,
-        mut settled: mpsc::Receiver<SettledOrder>,
         mut frames: Option<watch::Receiver<Bytes>>,
     ) -> Result<u16, Gone> {
         let stop = self.feed.stop.clone();
@@ -186,7 +199,7 @@ impl Client {
                 frame = next_frame(&mut frames) => {
                     self.write(Frame::text(Payload::Borrowed(&frame))).await?;
                 }
-                Some(order) = settled.recv() => self.look_up(order.id).await?,
+                Some(order) = next_settled(&mut self.settled) => self.look_up(order.id).await?,
                 _ = look_again.tick(), if !self.watches.is_empty() => {
                     self.look_up_all(|told| told.is_none()).await?;
                 }
@@ -259,7 +272,11 @@ impl Client {
         // Registered before it is looked up, so that an outcome in between is not missed.
         // Whoever asks again is told again.
         if self.watches.insert(order, None).is_none() {
-            self.feed.watchers.add(order, self.id, self.news.clone());
+            let settled = self.settled.get_or_insert_with(|| {
+                let (news, inbox) = mpsc::channel(WATCHES_MAX);
+                Settled { news, inbox }
+            });
+            self.feed.watchers.add(order, self.id, settled.news.clone());
         }
         self.look_up(order).await
     }
@@ -277,7 +294,9 @@ impl Client {
     /// it is resolved.
     async fn look_up(&mut self, order: ReservationId) -> Result<(), Gone> {
         // A database that is away is asked again.
-        let Ok(Some(stored)) = self.feed.orders.find_settled(order).await else { return Ok(()) };
+        // Boxed: a question to a database takes memory while it is asked, not of every client.
+        let asked = Box::pin(self.feed.orders.find_settled(order));
+        let Ok(Some(stored)) = asked.await else { return Ok(()) };
         let Some(told) = self.watches.get_mut(&order) else { return Ok(()) };
         if told.replace(stored.status) == Some(stored.status) {
             return Ok(());
