@@ -1,13 +1,14 @@
 //! The consuming loop: deliveries in, batches settled, acknowledgements out.
 //!
 //! Owns delivery and retry; leaves the transaction to `settle` and Redis to `effects`. Batches
-//! form by themselves: what arrives during a transaction shares the next one.
+//! form by themselves: what arrives during a transaction is read meanwhile and shares the next one.
 //! Invariant: ack only after COMMIT; a crash in between must redeliver.
 
 pub mod broker;
 mod linger;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
@@ -68,6 +69,11 @@ struct Batch {
 }
 
 impl Batch {
+    /// Whether nothing was delivered: tags count from one (AMQP 0-9-1, basic.deliver).
+    const fn is_empty(&self) -> bool {
+        self.last_tag == 0
+    }
+
     fn add(&mut self, delivery: Delivery) {
         self.last_tag = delivery.delivery_tag;
         self.traced.extend(trace::from_headers(delivery.properties.headers().as_ref()));
@@ -160,37 +166,43 @@ impl Consume {
         stop: &CancellationToken,
     ) -> Result<(), ConsumeError> {
         let (mut settled, mut began) = (0, Instant::now());
-        loop {
-            let first = tokio::select! {
-                delivery = consumer.next() => delivery.ok_or(ConsumeError::Cancelled)??,
-                () = stop.cancelled() => return Ok(()),
-            };
-            let mut batch = Batch::default();
-            batch.add(first);
+        let mut next = Batch::default();
+        while !stop.is_cancelled() {
+            if next.is_empty() {
+                next.add(tokio::select! {
+                    delivery = consumer.next() => delivery.ok_or(ConsumeError::Cancelled)??,
+                    () = stop.cancelled() => return Ok(()),
+                });
+            }
             let linger = linger::linger(settled, began.elapsed());
-            self.gather(&mut consumer, &mut batch, linger).await?;
+            // Polled at least once: what has arrived is taken even without time.
+            let filled = tokio::time::timeout(linger, self.fill(&mut consumer, &mut next)).await;
+            filled.unwrap_or(Ok(()))?;
+            let batch = std::mem::take(&mut next);
             (settled, began) = (batch.orders, Instant::now());
-            if !self.finish(channel, batch, out, stop).await? {
+            let mut finished = pin!(self.finish(channel, batch, out, stop));
+            // Reading takes as long as a tenth of the transaction: the database need not wait for it.
+            let goes_on = tokio::select! {
+                goes_on = finished.as_mut() => goes_on?,
+                filled = self.fill(&mut consumer, &mut next) => {
+                    let goes_on = finished.await?;
+                    filled?;
+                    goes_on
+                }
+            };
+            if !goes_on {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
-    /// Adds what arrives within `linger`, and what has arrived by then, until the batch is full.
-    async fn gather(
-        &self,
-        consumer: &mut Consumer,
-        batch: &mut Batch,
-        linger: Duration,
-    ) -> Result<(), ConsumeError> {
-        let full = async {
-            while batch.orders < self.batch_max {
-                batch.add(consumer.next().await.ok_or(ConsumeError::Cancelled)??);
-            }
-            Ok(())
-        };
-        // Polled at least once: what has arrived is taken even without time.
-        tokio::time::timeout(linger, full).await.unwrap_or(Ok(()))
+    /// Adds what arrives until the batch is full. May be given up half-way: nothing is lost.
+    async fn fill(&self, consumer: &mut Consumer, batch: &mut Batch) -> Result<(), ConsumeError> {
+        while batch.orders < self.batch_max {
+            batch.add(consumer.next().await.ok_or(ConsumeError::Cancelled)??);
+        }
+        Ok(())
     }
 
     /// Settles and acknowledges one batch; false when `stop` came first.
