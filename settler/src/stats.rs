@@ -11,16 +11,13 @@ use domain::contract::stats::{
 use domain::contract::{keys, topology};
 use service::readiness::Readiness;
 use service::redis_pool::RedisPool;
+use service::speaker::speak;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::gatekeeper::Leading;
 use crate::metrics::Metrics;
 use crate::reconcile::now_ms;
-
-/// As often as edges make a frame.
-const PERIOD: Duration = Duration::from_secs(1);
 
 /// Speaks for this settler.
 pub struct Speaker {
@@ -40,28 +37,8 @@ impl Speaker {
     /// Speaks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (started, started_ms) = (Instant::now(), now_ms());
-        let mut ticks = tokio::time::interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first comes at once, when there is nothing to say.
-        ticks.tick().await;
-        // Which node of a cluster is told: another one after each that did not answer.
-        let mut turn = 0;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            let payload = self.contribution(started_ms, started.elapsed()).to_json();
-            let published = tokio::select! {
-                published = self.redis.publish(turn, keys::STATS_CHANNEL, &payload) => published,
-                () = stop.cancelled() => return,
-            };
-            if let Err(error) = published {
-                // The gatekeeper says that Redis is away.
-                tracing::debug!(%error, "no edge heard of this settler");
-                turn += 1;
-            }
-        }
+        let say = |now: Instant| self.contribution(started_ms, now - started).to_json();
+        speak(&self.redis, keys::STATS_CHANNEL, say, &stop).await;
     }
 
     fn contribution(&self, started_ms: i64, uptime: Duration) -> Contribution {

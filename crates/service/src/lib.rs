@@ -20,5 +20,6 @@ mod redis_url;
 pub mod script_codes;
 pub mod settings;
 pub mod shutdown;
+pub mod speaker;
 pub mod telemetry;
 pub mod trace;

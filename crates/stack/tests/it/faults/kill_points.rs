@@ -70,11 +70,7 @@ async fn a_buyer_whose_edge_died_gets_the_same_order_from_another_edge() {
         wait_settled(&ledger, &[id]).await;
         let took = died.elapsed();
         assert!(took < RELAYED_MAX, "F1, {point}: settled {took:?} after the edge died");
-        // What the supervisor says may be from before the death.
-        wait_until("the edge serves again", || async {
-            get(&first, "/readyz").await.is_some_and(|answer| answer.status == 200)
-        })
-        .await;
+        wait_serving(&first).await;
     }
     wait_quiet(&stack, &ledger).await;
     assert_eq!(ledger.orders().await.len(), 2 * ROUNDS, "an order each");
@@ -178,10 +174,7 @@ async fn a_cancellation_whose_edge_died_is_done_once_when_it_is_asked_again() {
         points.fired(point).await;
         let again = resolve(&second, url, "cancel").await.unwrap();
         assert_eq!((again.status.as_u16(), again.text("status")), (200, "cancelled"), "{point}");
-        wait_until("the edge serves again", || async {
-            get(&first, "/readyz").await.is_some_and(|answer| answer.status == 200)
-        })
-        .await;
+        wait_serving(&first).await;
     }
     wait_quiet(&stack, &ledger).await;
     assert_eq!(ledger.number("SELECT stock FROM products WHERE id = 1").await, 1000);
@@ -214,6 +207,14 @@ async fn an_expiry_whose_settler_died_returns_each_unit_once() {
 async fn wait_status(ledger: &Ledger, id: &str, status: &str) {
     wait_until(&format!("the order is {status}"), || async {
         ledger.orders().await.get(id).is_some_and(|now| now == status)
+    })
+    .await;
+}
+
+/// What the supervisor says may be from before the death.
+async fn wait_serving(edge: &str) {
+    wait_until("the edge serves again", || async {
+        get(edge, "/readyz").await.is_some_and(|answer| answer.status == 200)
     })
     .await;
 }
