@@ -149,8 +149,8 @@ fn proxies(known: &[String]) -> String {
     format!("{from}real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n")
 }
 
-/// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`, which
-/// says why each edge is a backup too.
+/// The two upstream blocks: short requests, and WebSockets, which stay. As in `nginx/compose`,
+/// which says why each edge is a backup too.
 fn upstreams(ports: &[u16], requests_max: u32) -> String {
     // One failed connect must not take an edge out for longer than its restart.
     let servers = |parameters: &str| -> String {

@@ -1,4 +1,5 @@
-//! How long a batch waits for company. Pure: what waits, and what was called before, in; a duration out.
+//! How long a batch waits for company. Pure: what waits and what was called before in, a duration
+//! out.
 //!
 //! A batch waits for the one before it: what arrives between a call to Redis and the broker's
 //! confirm shares the next call, message and wake-up. The slower these are, as on a machine that is
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 /// A batch this large is worth no further wait: one call costs little more an order than a larger.
 const TARGET: usize = 128;
-/// Shortest time between the beginnings of two calls under load. With less, more of the machine goes
-/// into calls, messages and wake-ups; with more, buyers only wait longer (perf/RESULTS.md).
+/// Shortest time between the beginnings of two calls under load. With less, more of the machine
+/// goes into calls, messages and wake-ups; with more, buyers only wait longer (perf/RESULTS.md).
 const PERIOD: Duration = Duration::from_millis(6);
 /// A call for fewer requests is no load.
 const COMPANY_MIN: usize = 2;

@@ -181,7 +181,7 @@ impl Consume {
             let batch = std::mem::take(&mut next);
             (settled, began) = (batch.orders, Instant::now());
             let mut finished = pin!(self.finish(channel, batch, out, stop));
-            // Reading takes as long as a tenth of the transaction: the database need not wait for it.
+            // The database need not wait for what is read.
             let goes_on = tokio::select! {
                 goes_on = finished.as_mut() => goes_on?,
                 filled = self.fill(&mut consumer, &mut next) => {

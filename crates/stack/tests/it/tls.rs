@@ -165,7 +165,12 @@ async fn an_order_goes_the_whole_way_over_tls_and_a_stranger_is_refused() {
         said.lines().filter(|line| line.contains("UnknownIssuer")).count() >= 3
     })
     .await;
-    let report = get(&format!("http://127.0.0.1:{port}"), "/readyz?verbose").await.unwrap();
+    let edge = format!("http://127.0.0.1:{port}");
+    wait_until("the edge listens, although everything is missing", || async {
+        get(&edge, "/readyz").await.is_some()
+    })
+    .await;
+    let report = get(&edge, "/readyz?verbose").await.unwrap();
     assert_eq!(report.status, 503);
     let report = report.body.as_str().unwrap().to_owned();
     for part in ["broker missing", "redis missing", "database missing"] {
