@@ -25,8 +25,8 @@ use settler::gatekeeper::node::{judge_info, read_info};
 use settler::gatekeeper::vouch::Voucher;
 use settler::metrics::Metrics;
 use settler::relay::Relay;
-use settler::settle::decide::arrange;
-use settler::settle::{SettleError, record_batch};
+use settler::settle::decide::{SettleOrder, arrange};
+use settler::settle::{Belief, Ledger, SettleError, Settled, record_batch};
 
 use crate::executor::Process;
 use crate::ledger::{Connection, Transaction};
@@ -244,19 +244,34 @@ async fn settle(port: &Port, batches: &mut [OrderBatch]) -> Vec<Report> {
             batches.iter_mut().for_each(|batch| batch.epoch = Epoch(epoch.0));
         }
         let orders = arrange(batches);
-        let transaction = Transaction::begin(port);
-        let settled = match record_batch(&transaction, &orders).await {
-            Ok(settled) => transaction.commit().await.map(|()| settled),
-            Err(error) => Err(error),
+        let settled = match settle_in_one(port, &orders, Belief::AllNew).await {
+            Ok(None) => settle_in_one(port, &orders, Belief::Mixed).await,
+            settled => settled,
         };
         match settled {
-            Ok(settled) => return settled.reports,
+            Ok(Some(settled)) => return settled.reports,
+            Ok(None) => port.rest().await,
             Err(SettleError::Database(DatabaseError::Transient(_))) => port.rest().await,
             Err(error) => port.world(|world| {
                 world.redis.violation = Some(format!("settling stops for ever: {error}"));
             }),
         }
     }
+}
+
+/// One transaction; `None` when it has to begin again.
+async fn settle_in_one(
+    port: &Port,
+    orders: &[SettleOrder],
+    belief: Belief,
+) -> Result<Option<Settled>, SettleError> {
+    let transaction = Transaction::begin(port);
+    let products = transaction.lock_products(orders).await?;
+    let settled = record_batch(&transaction, orders, &products, belief).await?;
+    if settled.is_some() {
+        transaction.commit().await?;
+    }
+    Ok(settled)
 }
 
 /// A settler that vouches and tells, when it leads or believes so.

@@ -165,7 +165,7 @@ impl Subscriber {
         if board.take(frame, now_ms) {
             board.publish(now_ms);
         }
-        self.watchers.tell(&settled);
+        self.watchers.tell(settled);
     }
 
     /// Reads the newest values of every product, and publishes what windows changed.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ReservationId;
-use domain::contract::feed::SettledOrder;
+use domain::contract::feed::{SettledOrder, SettledOrders};
 use tokio::sync::mpsc;
 
 type Waiting = HashMap<ReservationId, Vec<(u64, mpsc::Sender<SettledOrder>)>>;
@@ -38,14 +38,14 @@ impl Watchers {
     }
 
     /// Tells everyone who waits for these orders. A client too slow to take it asks again itself.
-    pub fn tell(&self, settled: &[SettledOrder]) {
+    pub fn tell(&self, settled: SettledOrders<'_>) {
         let waiting = self.lock();
         if waiting.is_empty() {
             return;
         }
-        for order in settled {
+        for order in settled.read() {
             for (_, news) in waiting.get(&order.id).into_iter().flatten() {
-                let _ = news.try_send(*order);
+                let _ = news.try_send(order);
             }
         }
     }
@@ -53,9 +53,13 @@ impl Watchers {
 
 #[cfg(test)]
 mod tests {
-    use domain::OrderStatus;
+    use domain::contract::feed::FeedFrame;
 
     use super::*;
+
+    const FRAME: &str = r#"{"product_id":1,"stock":9,"available":8,"state":"open","opens_at":0,
+        "closes_at":0,"epoch":1,"rev":1,
+        "orders":[["00000000-0000-0000-0000-000000000001","confirmed"]]}"#;
 
     #[test]
     fn only_who_waits_is_told_and_only_until_removed() {
@@ -63,11 +67,11 @@ mod tests {
         let order = ReservationId(uuid::Uuid::from_u128(1));
         let (news, mut inbox) = mpsc::channel(4);
         watchers.add(order, 7, news);
-        let settled = [SettledOrder { id: order, status: OrderStatus::Confirmed }];
-        watchers.tell(&settled);
-        assert_eq!(inbox.try_recv().unwrap(), settled[0]);
+        let (_, settled) = FeedFrame::parse(FRAME.as_bytes()).unwrap();
+        watchers.tell(settled);
+        assert_eq!(inbox.try_recv().unwrap().id, order);
         watchers.remove(order, 7);
-        watchers.tell(&settled);
+        watchers.tell(settled);
         assert!(inbox.try_recv().is_err());
         assert!(watchers.lock().is_empty());
     }

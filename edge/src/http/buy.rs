@@ -163,11 +163,10 @@ pub enum Asked {
 
 /// The `202` of a reservation.
 pub fn queued(order: &BuyRequest, holder: &Holder, available: i64, asked: Asked) -> Answer {
-    let id = holder.id.to_string();
+    let mut text = Uuid::encode_buffer();
     let url = status_url(holder.id, order.product, order.user);
     let body = Queued {
-        status: "queued",
-        reservation_id: &id,
+        reservation_id: holder.id.0.hyphenated().encode_lower(&mut text),
         product_id: order.product.get(),
         quantity: holder.quantity.units(),
         position: holder.seq.0,
@@ -176,7 +175,7 @@ pub fn queued(order: &BuyRequest, holder: &Holder, available: i64, asked: Asked)
         replayed: asked == Asked::Before,
     };
     let mut answer = json(StatusCode::ACCEPTED, body.to_json());
-    if let Ok(location) = HeaderValue::from_str(&url) {
+    if let Ok(location) = HeaderValue::try_from(url) {
         answer.headers_mut().insert(LOCATION, location);
     }
     answer

@@ -4,6 +4,7 @@
 //! form by themselves: what arrives during a transaction is read meanwhile and shares the next one.
 //! Invariant: ack only after COMMIT; a crash in between must redeliver.
 
+mod acknowledger;
 pub mod broker;
 mod linger;
 
@@ -16,7 +17,6 @@ use domain::ProductId;
 use domain::contract::order_message::{self, OrderBatch};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
 use service::backoff::Backoff;
 use service::postgres::DatabaseError;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::{Metrics, StageLabel};
 use crate::report::Reporter;
 use crate::settle::{SettleError, Settled, settle_batch};
+use acknowledger::{Acknowledger, Ended};
 use broker::{BrokerError, Publisher};
 
 /// A batch that cannot be settled is given back after this long: before the broker's own limit of
@@ -116,6 +117,8 @@ enum ConsumeError {
     Broker(#[from] BrokerError),
     #[error("the broker cancelled the consumer")]
     Cancelled,
+    #[error(transparent)]
+    Ended(#[from] Ended),
     #[error("gave the batch back to the broker: {0}")]
     GaveBack(SettleError),
 }
@@ -139,7 +142,7 @@ impl Consume {
                     }
                     backoff.reset();
                     self.broker_ready.set(true);
-                    let ended = self.drain(&channel, consumer, &mut out, &stop).await;
+                    let ended = self.drain(channel, consumer, &mut out, &stop).await;
                     self.broker_ready.set(false);
                     // Best effort: what is not acknowledged is delivered again either way.
                     let _ = connection.close(200, "settler stops".into()).await;
@@ -158,10 +161,25 @@ impl Consume {
         }
     }
 
+    /// Settles until `stop`, and acknowledges what was settled, however it ends; the broker
+    /// delivers the rest again.
     async fn drain(
         &self,
-        channel: &Channel,
+        channel: Channel,
+        consumer: Consumer,
+        out: &mut Outlets,
+        stop: &CancellationToken,
+    ) -> Result<(), ConsumeError> {
+        let acknowledger = Acknowledger::start(channel);
+        let ended = self.settle_all(consumer, &acknowledger, out, stop).await;
+        acknowledger.finish().await?;
+        ended
+    }
+
+    async fn settle_all(
+        &self,
         mut consumer: Consumer,
+        acknowledger: &Acknowledger,
         out: &mut Outlets,
         stop: &CancellationToken,
     ) -> Result<(), ConsumeError> {
@@ -180,7 +198,7 @@ impl Consume {
             filled.unwrap_or(Ok(()))?;
             let batch = std::mem::take(&mut next);
             (settled, began) = (batch.orders, Instant::now());
-            let mut finished = pin!(self.finish(channel, batch, out, stop));
+            let mut finished = pin!(self.finish(acknowledger, batch, out, stop));
             // The database need not wait for what is read.
             let goes_on = tokio::select! {
                 goes_on = finished.as_mut() => goes_on?,
@@ -205,29 +223,22 @@ impl Consume {
         Ok(())
     }
 
-    /// Settles and acknowledges one batch; false when `stop` came first.
+    /// Settles one batch and hands it over to be acknowledged; false when `stop` came first.
     async fn finish(
         &self,
-        channel: &Channel,
+        acknowledger: &Acknowledger,
         mut batch: Batch,
         out: &mut Outlets,
         stop: &CancellationToken,
     ) -> Result<bool, ConsumeError> {
-        let settled = match self.settle_until_done(&mut batch, stop).await {
-            Ok(Some(settled)) => settled,
-            Ok(None) => return Ok(false),
-            Err(error) => {
-                let options = BasicNackOptions { multiple: true, requeue: true };
-                channel.basic_nack(batch.last_tag, options).await?;
-                return Err(ConsumeError::GaveBack(error));
-            }
-        };
+        let settled = self.settle_until_done(&mut batch, stop).await;
+        let Some(settled) = settled.map_err(ConsumeError::GaveBack)? else { return Ok(false) };
         for (delivery, reason) in &batch.dead {
             tracing::error!(reason, "a message no settler can read goes to the dead letters");
             out.dead_letters.publish_dead(&delivery.data, reason).await?;
         }
         self.metrics.count_settled("dead", batch.dead.len());
-        channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true }).await?;
+        acknowledger.settled(batch.last_tag)?;
         for report in settled.reports {
             out.reporter.hand_over(report);
         }

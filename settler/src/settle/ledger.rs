@@ -13,7 +13,6 @@ use deadpool_postgres::GenericClient;
 use domain::{ProductId, RejectReason, ReservationId};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::SettleError;
@@ -21,8 +20,6 @@ use super::columns::OrderColumns;
 use super::decide::SettleOrder;
 
 const INSERT_CONFIRMED: &str = include_str!("../../../sql/insert_confirmed.sql");
-const MARK_INSERT: &str = include_str!("../../../sql/mark_insert.sql");
-const UNDO_INSERT: &str = include_str!("../../../sql/undo_insert.sql");
 const INSERT_REJECTED: &str = include_str!("../../../sql/insert_rejected.sql");
 const FIND_KNOWN: &str = include_str!("../../../sql/find_known.sql");
 const FIND_GIVEN_UP: &str = include_str!("../../../sql/find_given_up.sql");
@@ -59,13 +56,26 @@ pub trait Ledger: Sync {
         orders: &[SettleOrder],
     ) -> impl Future<Output = Result<HashMap<ProductId, LockedProduct>, SettleError>> + Send;
 
-    /// Records orders as confirmed, or as held where the product holds; false, and nothing is
-    /// recorded, when an id is known or a user holds units.
+    /// Records orders as confirmed, or as held where the product holds; false when an id is known
+    /// or a user holds units: nothing is recorded then, and the transaction must roll back.
     fn insert_confirmed(
         &self,
         orders: &[SettleOrder],
         products: &HashMap<ProductId, LockedProduct>,
     ) -> impl Future<Output = Result<bool, SettleError>> + Send;
+
+    /// [`Ledger::insert_confirmed`] and, unless that says false (`None`), [`Ledger::take_stock`].
+    fn confirm_all(
+        &self,
+        orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
+        changes: &[StockChange],
+    ) -> impl Future<Output = Result<Option<Vec<StockTaken>>, SettleError>> + Send {
+        async {
+            let inserted = self.insert_confirmed(orders, products).await?;
+            if inserted { Ok(Some(self.take_stock(changes).await?)) } else { Ok(None) }
+        }
+    }
 
     /// Records orders as rejected; left out of the answer is whoever's id is known.
     fn insert_rejected(
@@ -123,25 +133,25 @@ impl<C: GenericClient> Ledger for C {
         if orders.is_empty() {
             return Ok(true);
         }
-        let hold = |order: &SettleOrder| products.get(&order.product).map_or(0, |p| p.hold_seconds);
-        let holds: Vec<i32> = orders.iter().map(hold).collect();
-        let columns = OrderColumns::of(orders.iter());
-        let [a, b, c, d, e, f, g, h] = columns.params();
-        let params: [&(dyn ToSql + Sync); 9] = [a, b, c, d, e, f, g, h, &holds];
-        // Nearly always every order is new. Asking the unique indexes about each beforehand, as ON
-        // CONFLICT does, costs half as much again as inserting them.
         let statement = self.prepare_cached(INSERT_CONFIRMED).await?;
-        let (marked, inserted) =
-            tokio::join!(self.batch_execute(MARK_INSERT), self.execute(&statement, &params));
-        marked?;
-        match inserted {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                self.batch_execute(UNDO_INSERT).await?;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let (columns, holds) = (OrderColumns::of(orders.iter()), hold_seconds(orders, products));
+        let params = columns.params_with(&holds);
+        is_inserted(self.execute(&statement, &params).await)
+    }
+
+    async fn confirm_all(
+        &self,
+        orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
+        changes: &[StockChange],
+    ) -> Result<Option<Vec<StockTaken>>, SettleError> {
+        let statement = self.prepare_cached(INSERT_CONFIRMED).await?;
+        let (columns, holds) = (OrderColumns::of(orders.iter()), hold_seconds(orders, products));
+        let params = columns.params_with(&holds);
+        let insert = self.execute(&statement, &params);
+        // In this order. After an insert that failed nothing is taken: the transaction is over.
+        let (inserted, taken) = tokio::join!(biased; insert, self.take_stock(changes));
+        if is_inserted(inserted)? { Ok(Some(taken?)) } else { Ok(None) }
     }
 
     async fn insert_rejected(
@@ -153,9 +163,8 @@ impl<C: GenericClient> Ledger for C {
         }
         let reasons: Vec<&str> = rejected.iter().map(|(_, reason)| reason.as_str()).collect();
         let columns = OrderColumns::of(rejected.iter().map(|(order, _)| order));
-        let [a, b, c, d, e, f, g, h] = columns.params();
         let statement = self.prepare_cached(INSERT_REJECTED).await?;
-        let rows = self.query(&statement, &[a, b, c, d, e, f, g, h, &reasons]).await?;
+        let rows = self.query(&statement, &columns.params_with(&reasons)).await?;
         let inserted = ids_of(&rows);
         Ok(rejected.into_iter().filter(|(order, _)| inserted.contains(&order.order.id)).collect())
     }
@@ -193,6 +202,26 @@ impl<C: GenericClient> Ledger for C {
 
     async fn append_effects(&self, effects: &[Effect]) -> Result<(), SettleError> {
         Ok(books::effects::append_effects(self, effects).await?)
+    }
+}
+
+/// Seconds of hold of each order; empty when none is held.
+fn hold_seconds(orders: &[SettleOrder], products: &HashMap<ProductId, LockedProduct>) -> Vec<i32> {
+    if products.values().all(|product| product.hold_seconds == 0) {
+        return Vec::new();
+    }
+    let hold = |order: &SettleOrder| products.get(&order.product).map_or(0, |p| p.hold_seconds);
+    orders.iter().map(hold).collect()
+}
+
+/// Whether orders were inserted: not when one of them is known, or its user holds units. Nearly
+/// always every order is new: asking the unique indexes about each beforehand, as ON CONFLICT does,
+/// costs half as much again as inserting them.
+fn is_inserted(inserted: Result<u64, tokio_postgres::Error>) -> Result<bool, SettleError> {
+    match inserted {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

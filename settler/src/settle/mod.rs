@@ -8,13 +8,14 @@
 mod columns;
 pub mod decide;
 mod ledger;
+mod transaction;
 
 use std::collections::{HashMap, HashSet};
 
 use books::effects::Effect;
 use books::ledger::LockedProduct;
 use books::report::Report;
-use deadpool_postgres::{Pool, PoolError};
+use deadpool_postgres::{Client, Pool, PoolError};
 use domain::contract::feed::SettledOrder;
 use domain::contract::order_message::OrderBatch;
 use domain::{Epoch, OrderStatus, ProductId, RejectReason};
@@ -23,6 +24,7 @@ use service::postgres::DatabaseError;
 pub use ledger::{Ledger, StockChange, StockTaken};
 
 use decide::{SettleOrder, Verdict, arrange, effects_of, judge, units_suffice};
+use transaction::Transaction;
 
 /// What a committed batch did.
 #[derive(Debug, Default)]
@@ -77,46 +79,77 @@ impl From<PoolError> for SettleError {
     }
 }
 
-/// Settles a batch in one transaction.
+/// What is believed of a batch before the database is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belief {
+    /// Nobody in it is known, as nearly always.
+    AllNew,
+    /// Some are copies, or second orders of their buyer.
+    Mixed,
+}
+
+/// Settles a batch in one transaction, or in a second one when the first found a copy.
 ///
 /// # Errors
 /// See [`SettleError`]; after any of them nothing was recorded.
 pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled, SettleError> {
     let orders = arrange(batches);
-    let mut client = pool.get().await?;
-    let transaction = client.transaction().await?;
-    let settled = record_batch(&transaction, &orders).await?;
+    for belief in [Belief::AllNew, Belief::Mixed] {
+        if let Some(settled) = settle(pool.get().await?, &orders, belief).await? {
+            return Ok(settled);
+        }
+    }
+    Err(SettleError::transient("orders changed under the product's lock"))
+}
+
+async fn settle(
+    client: Client,
+    orders: &[SettleOrder],
+    belief: Belief,
+) -> Result<Option<Settled>, SettleError> {
+    let transaction = Transaction::on(client);
+    let client = transaction.client();
+    let settled = match transaction.begin_with(client.lock_products(orders)).await {
+        Ok(products) => record_batch(client, orders, &products, belief).await,
+        Err(error) => Err(error),
+    };
+    if !matches!(settled, Ok(Some(_))) {
+        transaction.rollback().await;
+        return settled;
+    }
     service::kill_point::pass("settler.inserted");
     transaction.commit().await?;
     service::kill_point::pass("settler.committed");
-    Ok(settled)
+    settled
 }
 
-/// The course of a transaction over arranged orders, which the caller commits.
+/// The course of a transaction over arranged orders after [`Ledger::lock_products`], which gave
+/// `products`; the caller commits. `None` when the belief was wrong: the caller must roll back, and
+/// begin again with [`Belief::Mixed`].
 ///
 /// # Errors
 /// See [`SettleError`]; after any of them the caller must roll back.
 pub async fn record_batch(
     ledger: &impl Ledger,
     orders: &[SettleOrder],
-) -> Result<Settled, SettleError> {
-    let products = ledger.lock_products(orders).await?;
-    check_products(orders, &products)?;
-    let mut outcome = if units_suffice(orders, &products) {
-        confirm_all(ledger, orders, &products).await?
+    products: &HashMap<ProductId, LockedProduct>,
+    belief: Belief,
+) -> Result<Option<Settled>, SettleError> {
+    check_products(orders, products)?;
+    let recorded = if belief == Belief::AllNew && units_suffice(orders, products) {
+        confirm_all(ledger, orders, products).await?
     } else {
-        confirm_first(ledger, orders, &products).await?
+        decide_each(ledger, orders, products).await?
     };
-    outcome.given_up = find_given_up(ledger, orders, &outcome).await?;
-    let reports = record_changes(ledger, &outcome, &products).await?;
-    let held = outcome.confirmed.iter().filter(|order| is_held(order, &products)).count();
-    Ok(Settled {
+    let Some((outcome, reports)) = recorded else { return Ok(None) };
+    let held = outcome.confirmed.iter().filter(|order| is_held(order, products)).count();
+    Ok(Some(Settled {
         confirmed: outcome.confirmed.len() - held,
         held,
         rejected: outcome.rejected.len(),
         replayed: orders.len() - outcome.confirmed.len() - outcome.rejected.len(),
         reports,
-    })
+    }))
 }
 
 fn check_products(
@@ -166,24 +199,29 @@ async fn find_given_up(
     Ok(orders.iter().filter(is_one).copied().collect())
 }
 
-/// The fast path: nobody has to be chosen, unless the unique indexes find a copy or a second order.
+/// The fast path: there are units for all, so nobody has to be chosen, unless the unique indexes
+/// find a copy or a second order (`None`).
 async fn confirm_all(
     ledger: &impl Ledger,
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
-) -> Result<Outcome, SettleError> {
-    if ledger.insert_confirmed(orders, products).await? {
-        return Ok(Outcome { confirmed: orders.to_vec(), ..Outcome::default() });
+) -> Result<Option<(Outcome, Vec<Report>)>, SettleError> {
+    let outcome = Outcome { confirmed: orders.to_vec(), ..Outcome::default() };
+    let effects = effects_of(&outcome.confirmed, &[], &[], products);
+    let reports = gather_reports(&outcome, effects, products);
+    let changes = stock_changes(&outcome.confirmed, &reports);
+    match ledger.confirm_all(orders, products, &changes).await? {
+        Some(taken) => Ok(Some((outcome, complete(ledger, reports, &taken).await?))),
+        None => Ok(None),
     }
-    confirm_first(ledger, orders, products).await
 }
 
 /// The slow path: units run short, or an order or its user is known, so it is decided here.
-async fn confirm_first(
+async fn decide_each(
     ledger: &impl Ledger,
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
-) -> Result<Outcome, SettleError> {
+) -> Result<Option<(Outcome, Vec<Report>)>, SettleError> {
     let ids: Vec<_> = orders.iter().map(|order| order.order.id.0).collect();
     let known = ledger.find_known(&ids).await?;
     let holders = ledger.find_holders(orders).await?;
@@ -191,11 +229,14 @@ async fn confirm_first(
         holders.iter().map(|h| ((h.product, h.order.user), h.order.id)).collect::<HashMap<_, _>>();
     let Verdict { confirmed, rejected } = judge(orders, products, &known, &by_user);
     if !ledger.insert_confirmed(&confirmed, products).await? {
-        // Only a writer that does not lock the product can cause this; decide again.
-        return Err(SettleError::transient("orders changed under the product's lock"));
+        // Only a writer that does not lock the product can cause this.
+        return Ok(None);
     }
     let rejected = ledger.insert_rejected(rejected).await?;
-    Ok(Outcome { confirmed, rejected, ..Outcome::default() })
+    let mut outcome = Outcome { confirmed, rejected, ..Outcome::default() };
+    outcome.given_up = find_given_up(ledger, orders, &outcome).await?;
+    let reports = record_changes(ledger, &outcome, products).await?;
+    Ok(Some((outcome, reports)))
 }
 
 /// Takes the confirmed units, logs the effects, and says what changed in each product.
@@ -214,11 +255,20 @@ async fn record_changes(
     let seconds: Vec<_> = seconds.chain(&outcome.given_up).copied().collect();
     let holders = ledger.find_holders(&seconds).await?;
     let effects = effects_of(&outcome.confirmed, &voided, &holders, products);
-    let mut reports = gather_reports(outcome, effects, products);
+    let reports = gather_reports(outcome, effects, products);
     if reports.is_empty() {
         return Ok(reports);
     }
     let taken = ledger.take_stock(&stock_changes(&outcome.confirmed, &reports)).await?;
+    complete(ledger, reports, &taken).await
+}
+
+/// Puts into the reports what each product has now, and logs the effects.
+async fn complete(
+    ledger: &impl Ledger,
+    mut reports: Vec<Report>,
+    taken: &[StockTaken],
+) -> Result<Vec<Report>, SettleError> {
     for report in &mut reports {
         // A product that is missing here does not hold the units: the guard said no.
         let taken = taken

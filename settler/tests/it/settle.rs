@@ -34,6 +34,18 @@ async fn redelivered_order_settles_once() {
 }
 
 #[tokio::test]
+async fn a_product_that_has_orders_stays() {
+    let servers = ledger(10, 1).await;
+    settle_batch(&servers.pool, &[batch(1, &[order(1, 101, 1)])]).await.unwrap();
+    let client = servers.pool.get().await.unwrap();
+    let delete = "DELETE FROM products";
+    let error = client.batch_execute(delete).await.unwrap_err();
+    assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::FOREIGN_KEY_VIOLATION));
+    client.batch_execute("DELETE FROM orders").await.unwrap();
+    client.batch_execute(delete).await.unwrap();
+}
+
+#[tokio::test]
 async fn second_order_of_a_user_is_recorded_as_rejected() {
     let servers = ledger(10, 1).await;
     let first = keyed(order(1, 101, 1));

@@ -25,7 +25,7 @@ const ORDERS: i64 = 500_000;
 /// Orders a message: what edges write under load.
 const ORDERS_PER_MESSAGE: i64 = 50;
 /// Orders a transaction: the settler's default.
-const BATCH: usize = 500;
+const BATCH: usize = 1000;
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 512;
 /// Longest time to settle everything.

@@ -4,6 +4,8 @@
 //! the highest (epoch, rev). Invariant: (epoch, rev) never goes back for one product.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::ids::{Epoch, ProductId, ReservationId, Rev};
 use crate::order::OrderStatus;
@@ -37,9 +39,30 @@ pub struct SettledOrder {
     pub status: OrderStatus,
 }
 
+/// The orders a frame's transaction settled, unread: hundreds come with each frame, and mostly
+/// nobody waits for one.
+#[derive(Debug, Clone, Copy)]
+pub struct SettledOrders<'a>(Option<&'a RawValue>);
+
+impl SettledOrders<'_> {
+    /// Reads them; those that are malformed are left out.
+    pub fn read(self) -> Vec<SettledOrder> {
+        let json = self.0.map_or("[]", RawValue::get);
+        let wire: Vec<(&str, &str)> = serde_json::from_str(json).unwrap_or_default();
+        let read = |(id, status): &(&str, &str)| {
+            Some(SettledOrder {
+                id: ReservationId::parse(id)?,
+                status: OrderStatus::parse(status)?,
+            })
+        };
+        wire.iter().filter_map(read).collect()
+    }
+}
+
 impl FeedFrame {
-    /// Reads what Pub/Sub delivered, with the orders just settled; `None` for anything malformed.
-    pub fn parse(payload: &[u8]) -> Option<(Self, Vec<SettledOrder>)> {
+    /// Reads what Pub/Sub delivered, and beside it the orders just settled; `None` for anything
+    /// malformed.
+    pub fn parse(payload: &[u8]) -> Option<(Self, SettledOrders<'_>)> {
         let wire: WireFrame<'_> = serde_json::from_slice(payload).ok()?;
         let frame = Self {
             product: ProductId::new(wire.product_id).ok()?,
@@ -53,13 +76,7 @@ impl FeedFrame {
             epoch: Epoch(wire.epoch),
             rev: Rev(wire.rev),
         };
-        let settled = wire.orders.iter().filter_map(|(id, status)| {
-            Some(SettledOrder {
-                id: ReservationId::parse(id)?,
-                status: OrderStatus::parse(status)?,
-            })
-        });
-        Some((frame, settled.collect()))
+        Some((frame, SettledOrders(wire.orders)))
     }
 
     /// Reads the fields [`super::keys::SALE_FEED_FIELDS`] of `sale:{P}`, in that order; `None`
@@ -95,13 +112,14 @@ impl FeedFrame {
 /// The settled orders of a frame, as `report_stock.lua` embeds them: `[["id","status"],…]`.
 pub fn encode_settled(orders: &[SettledOrder]) -> String {
     let mut text = String::with_capacity(2 + orders.len() * 56);
+    let mut id = Uuid::encode_buffer();
     text.push('[');
     for order in orders {
         if text.len() > 1 {
             text.push(',');
         }
         text.push_str("[\"");
-        text.push_str(&order.id.to_string());
+        text.push_str(order.id.0.hyphenated().encode_lower(&mut id));
         text.push_str("\",\"");
         text.push_str(order.status.as_str());
         text.push_str("\"]");
@@ -122,7 +140,7 @@ struct WireFrame<'a> {
     epoch: i64,
     rev: i64,
     #[serde(default, borrow)]
-    orders: Vec<(&'a str, &'a str)>,
+    orders: Option<&'a RawValue>,
 }
 
 #[cfg(test)]
@@ -140,7 +158,7 @@ mod tests {
         assert_eq!(frame.version(), (Epoch(2), Rev(7)));
         assert_eq!(frame.state_at(1_999), SaleState::Open);
         assert_eq!(frame.state_at(2_000), SaleState::Closed);
-        let text = encode_settled(&settled);
+        let text = encode_settled(&settled.read());
         assert_eq!(text, r#"[["0190f5fe-7c00-7a00-8000-000000000001","confirmed"]]"#);
         assert_eq!(encode_settled(&[]), "[]");
     }

@@ -4,6 +4,7 @@
 //! PostgreSQL does not know yet. It is opaque to clients.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::ids::{ProductId, ReservationId, UserId};
 
@@ -41,7 +42,11 @@ impl OrderView<'_> {
 
 /// Path and query under which an order can be followed.
 pub fn status_url(id: ReservationId, product: ProductId, user: UserId) -> String {
-    format!("/api/orders/{id}?at={product}.{user}")
+    let (mut text, mut first, mut second) =
+        (Uuid::encode_buffer(), itoa::Buffer::new(), itoa::Buffer::new());
+    let id = id.0.hyphenated().encode_lower(&mut text);
+    let (product, user) = (first.format(product.get()), second.format(user.get()));
+    ["/api/orders/", id, "?at=", product, ".", user].concat()
 }
 
 /// Reads a locator; `None` when it is not one of ours.
