@@ -8,7 +8,6 @@ use bytes::Bytes;
 use domain::contract::problem::{Code, Problem};
 use domain::contract::strict::{BODY_BYTES_MAX, BodyError};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::Request;
 use hyper::body::Body;
 
 use super::answer::{Answer, refuse_because, refuse_with};
@@ -17,12 +16,12 @@ use super::answer::{Answer, refuse_because, refuse_with};
 const BODY_MAX: Duration = Duration::from_secs(5);
 
 /// Reads a body of at most 4 KiB, chunked or not, in bounded time.
-pub(super) async fn read_body<B>(request: Request<B>) -> Result<Bytes, Code>
+pub(super) async fn read_body<B>(body: B) -> Result<Bytes, Code>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX));
+    let body = std::pin::pin!(Limited::new(body, BODY_BYTES_MAX));
     match tokio::time::timeout(BODY_MAX, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Code::PayloadTooLarge),

@@ -13,7 +13,7 @@ use domain::contract::problem::{Code, Problem};
 use domain::contract::rfc3339;
 use domain::{Holder, ReservationId, Reserved};
 use hyper::body::Body;
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
 use service::trace::Traced;
 use uuid::Uuid;
@@ -40,11 +40,14 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let started = Instant::now();
+    // Apart: what is kept while the body is read is kept for every connection.
+    let (head, body) = request.into_parts();
     let candidate = Uuid::now_v7();
     // The lower half of a UUIDv7 is random.
     let span_id = candidate.as_u64_pair().1;
-    let traced = context.tracer.begin(request.headers(), started, span_id);
-    let told = match decide(context, request, ReservationId(candidate), traced.clone()).await {
+    let traced = context.tracer.begin(&head.headers, started, span_id);
+    let candidate = ReservationId(candidate);
+    let told = match decide(context, &head.headers, body, candidate, traced.clone()).await {
         Ok(told) => told,
         Err((code, answer)) => Told::Refused(code, answer),
     };
@@ -89,7 +92,8 @@ fn log(traced: &Traced, told: &Told, elapsed: Duration) {
 
 async fn decide<B>(
     context: &Context,
-    request: Request<B>,
+    headers: &HeaderMap,
+    body: B,
     candidate: ReservationId,
     traced: Option<Arc<Traced>>,
 ) -> Result<Told, (Code, Answer)>
@@ -98,10 +102,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let plain = |code: Code| (code, refuse(code));
-    let bearer = token::bearer(context, request.headers()).map_err(TokenRefusal::refuse)?;
-    check_json(request.headers()).map_err(|(code, why)| (code, refuse_because(code, why)))?;
-    let key = idempotency::read_key(request.headers()).map_err(KeyError::refuse)?;
-    let body = read_body(request).await.map_err(plain)?;
+    let bearer = token::bearer(context, headers).map_err(TokenRefusal::refuse)?;
+    check_json(headers).map_err(|(code, why)| (code, refuse_because(code, why)))?;
+    let key = idempotency::read_key(headers).map_err(KeyError::refuse)?;
+    let body = read_body(body).await.map_err(plain)?;
     let order = BuyRequest::parse(&body).map_err(|error| refuse_body(&error))?;
     bearer.check(order.user).map_err(TokenRefusal::refuse)?;
     match context.feed.catalogue.lists(order.product) {

@@ -113,7 +113,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let is_json = check_json(request.headers());
-    let body = read_body(request).await.map_err(refuse)?;
+    let body = read_body(request.into_body()).await.map_err(refuse)?;
     if !body.is_empty() {
         is_json.map_err(|(code, why)| refuse_because(code, why))?;
     }

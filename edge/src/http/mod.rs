@@ -88,7 +88,8 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
         return refuse_because(code, why);
     }
     if admin::owns(request.uri().path()) {
-        return admin::respond(context, request).await;
+        // Boxed, as all that is rare: every connection would reserve the room for it.
+        return Box::pin(admin::respond(context, request)).await;
     }
     let Some((route, segment)) = routes::find(request.uri().path()) else {
         return refuse_elsewhere(request.method());
@@ -98,14 +99,14 @@ pub async fn respond(context: Arc<Context>, request: Request<Incoming>) -> Answe
     }
     match route.resource {
         Resource::Buy => buy::buy(&context, request).await,
-        Resource::Order => reads::order(&context, segment, request.uri().query()).await,
+        Resource::Order => Box::pin(reads::order(&context, segment, request.uri().query())).await,
         Resource::Pay => {
             let id = ReservationId::parse(segment);
-            holds::resolve(&context, id, Resolution::Pay, request).await
+            Box::pin(holds::resolve(&context, id, Resolution::Pay, request)).await
         }
         Resource::Cancel => {
             let id = ReservationId::parse(segment);
-            holds::resolve(&context, id, Resolution::Cancel, request).await
+            Box::pin(holds::resolve(&context, id, Resolution::Cancel, request)).await
         }
         Resource::Products => reads::products(&context),
         Resource::Product => reads::product(&context, segment),
@@ -139,4 +140,18 @@ fn metrics(context: &Context) -> Answer {
     let media_type = HeaderValue::from_static(telemetry::METRICS_MEDIA_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what `answer` returns, in bytes.
+    const fn size_of_future<A, B, F>(_answer: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn every_connection_reserves_little_for_its_answer() {
+        assert!(size_of_future(respond) <= 2048, "{}", size_of_future(respond));
+    }
 }

@@ -188,7 +188,7 @@ enum Body {
 /// Reads a body, which must be said to be JSON unless it may be empty and is.
 async fn read_json(request: Request<Incoming>, wanted: Body) -> Result<Bytes, Answer> {
     let json = check_json(request.headers());
-    let body = read_body(request).await.map_err(refuse)?;
+    let body = read_body(request.into_body()).await.map_err(refuse)?;
     if wanted == Body::Needed || !body.is_empty() {
         json.map_err(|(code, why)| refuse_because(code, why))?;
     }
