@@ -1,6 +1,7 @@
 //! Settlement against a real PostgreSQL: duplicates, second orders, short stock, epochs.
 
-use domain::contract::order_message::OrderBatch;
+use domain::Quantity;
+use domain::contract::order_message::{OrderBatch, QueuedOrder};
 use settler::settle::{SettleError, settle_batch};
 use stack::Server;
 
@@ -43,6 +44,27 @@ async fn a_product_that_has_orders_stays() {
     assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::FOREIGN_KEY_VIOLATION));
     client.batch_execute("DELETE FROM orders").await.unwrap();
     client.batch_execute(delete).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_order_is_recorded_with_its_own_quantity() {
+    let servers = ledger(10, 1).await;
+    let of = |order: QueuedOrder, quantity: i64| QueuedOrder {
+        quantity: Quantity::new(quantity).unwrap(),
+        ..order
+    };
+    // Ones before, between and behind; 4 to 6 come again as second orders of their users.
+    let first = [order(1, 101, 1), of(order(2, 102, 2), 3), order(3, 103, 3)];
+    let second = [order(4, 101, 4), of(order(5, 102, 5), 2), order(6, 103, 6)];
+    let settled = settle_batch(&servers.pool, &[batch(1, &first)]).await.unwrap();
+    assert_eq!((settled.confirmed, settled.reports[0].stock), (3, 5));
+    let settled = settle_batch(&servers.pool, &[batch(1, &second)]).await.unwrap();
+    assert_eq!(settled.rejected, 3);
+    let client = servers.pool.get().await.unwrap();
+    let rows = client.query("SELECT quantity FROM orders ORDER BY seq", &[]).await.unwrap();
+    let quantities: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(quantities, [1, 3, 1, 1, 2, 1]);
+    servers.assert_ledger_adds_up().await;
 }
 
 #[tokio::test]

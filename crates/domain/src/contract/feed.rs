@@ -45,7 +45,7 @@ pub struct SettledOrder {
 pub struct SettledOrders<'a>(Option<&'a RawValue>);
 
 impl SettledOrders<'_> {
-    /// Reads them; those that are malformed are left out.
+    /// Reads them; what is malformed is left out, all of it when it is no list of pairs.
     pub fn read(self) -> Vec<SettledOrder> {
         let json = self.0.map_or("[]", RawValue::get);
         let wire: Vec<(&str, &str)> = serde_json::from_str(json).unwrap_or_default();
