@@ -64,6 +64,19 @@ pub trait Ledger: Sync {
         products: &HashMap<ProductId, LockedProduct>,
     ) -> impl Future<Output = Result<bool, SettleError>> + Send;
 
+    /// [`Ledger::insert_confirmed`] and, unless that says false (`None`), [`Ledger::take_stock`].
+    fn confirm_all(
+        &self,
+        orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
+        changes: &[StockChange],
+    ) -> impl Future<Output = Result<Option<Vec<StockTaken>>, SettleError>> + Send {
+        async {
+            let inserted = self.insert_confirmed(orders, products).await?;
+            if inserted { Ok(Some(self.take_stock(changes).await?)) } else { Ok(None) }
+        }
+    }
+
     /// Records orders as rejected; left out of the answer is whoever's id is known.
     fn insert_rejected(
         &self,
@@ -124,6 +137,18 @@ impl<C: GenericClient> Ledger for C {
         let (columns, holds) = (OrderColumns::of(orders.iter()), hold_seconds(orders, products));
         let params = columns.params_with(&holds);
         is_inserted(self.execute(&statement, &params).await)
+    }
+
+    async fn confirm_all(
+        &self,
+        orders: &[SettleOrder],
+        products: &HashMap<ProductId, LockedProduct>,
+        changes: &[StockChange],
+    ) -> Result<Option<Vec<StockTaken>>, SettleError> {
+        // In one breath: whichever fails, the whole transaction does.
+        let inserted = self.insert_confirmed(orders, products);
+        let (inserted, taken) = tokio::join!(inserted, self.take_stock(changes));
+        if inserted? { Ok(Some(taken?)) } else { Ok(None) }
     }
 
     async fn insert_rejected(

@@ -210,13 +210,10 @@ async fn confirm_all(
     let effects = effects_of(&outcome.confirmed, &[], &[], products);
     let reports = gather_reports(&outcome, effects, products);
     let changes = stock_changes(&outcome.confirmed, &reports);
-    // In one breath: whichever fails, the whole transaction does.
-    let inserted = ledger.insert_confirmed(orders, products);
-    let (inserted, taken) = tokio::join!(inserted, ledger.take_stock(&changes));
-    if !inserted? {
-        return Ok(None);
+    match ledger.confirm_all(orders, products, &changes).await? {
+        Some(taken) => Ok(Some((outcome, complete(ledger, reports, &taken).await?))),
+        None => Ok(None),
     }
-    Ok(Some((outcome, complete(ledger, reports, &taken?).await?)))
 }
 
 /// The slow path: units run short, or an order or its user is known, so it is decided here.
