@@ -3,12 +3,13 @@
 --   fence, deadline, window, limit, dedupe, stock, arrival number, outbox entry.
 --   The edge proposes a candidate id a request; only this script decides which id stands.
 -- KEYS: 1 sale:{P} hash · 2 buyers:{P} hash · 3 outbox:{P} stream
--- ARGV: 1 deadline, ms of Redis time · 2 outbox bound, entries ·
---   then three a request: user id, quantity (>= 1, checked by the edge), candidate id,
---   and `|key` behind it when the buyer sent an idempotency key (16 hex digits)
--- Returns: { batch code, Redis time in ms } and, when DECIDED, further
---   { epoch, rev, available after, outbox entry id or "" } and two a request:
---   request code, holder `id|quantity|seq`, `|key` if it has one, or "".
+-- ARGV: 1 deadline, ms of Redis time · 2 outbox bound, entries · 3 requests · then the user id of
+--   each, the candidate id of each, with `|key` behind it when the buyer sent an idempotency key (16
+--   hex digits), and the quantity of each (>= 1, checked by the edge), or none when all are 1
+-- Returns: { batch code, Redis time in ms } and, when DECIDED, further { epoch, seq before, available
+--   after, outbox entry id or "", codes: a byte a request } and, of each request that is RETRIED,
+--   ALREADY_PURCHASED or REPLAYED, the holder that stands: `id|quantity|seq`, `|key` behind it if it
+--   has one. The n-th that is ACCEPTED holds its own candidate id, at seq before + n.
 -- batch code
 --   0 DECIDED           every request has its own code
 --   1 CLOSED            this node is not vouched for, or the sale is not loaded
@@ -26,8 +27,9 @@
 --   9 OVERLOADED        the outbox is at its bound
 --   10 REPLAYED         the user has a reservation, made under this key; the quantity may differ
 local sale, buyers, outbox = KEYS[1], KEYS[2], KEYS[3]
-local deadline_ms, outbox_bound = tonumber(ARGV[1]), tonumber(ARGV[2])
-local FIRST, STRIDE, ID_CHARS = 3, 3, 36
+local deadline_ms, outbox_bound, requests = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local ID_CHARS = 36
+local USERS, IDS, QUANTITIES = 3, 3 + requests, 3 + 2 * requests -- what lies before each list
 local DECIDED = 0
 local CLOSED = 1
 local STALE = 2
@@ -45,56 +47,54 @@ local REPLAYED = 10
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local f = redis.call('HMGET', sale, 'vouch', 'epoch', 'seq', 'rev', 'available', 'limit',
-  'opens_at', 'closes_at', 'state')
+local f = redis.call('HMGET', sale, 'vouch', 'epoch', 'seq', 'available', 'limit', 'opens_at',
+  'closes_at', 'state')
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 if not f[1] or f[1] ~= replid then return { CLOSED, now_ms } end
 if now_ms > deadline_ms then return { STALE, now_ms } end
-local seq, available, limit = tonumber(f[3]), tonumber(f[5]), tonumber(f[6])
-local opens_at, closes_at, state = tonumber(f[7]), tonumber(f[8]), f[9]
+local before, available, limit = tonumber(f[3]), tonumber(f[4]), tonumber(f[5])
+local opens_at, closes_at, state = tonumber(f[6]), tonumber(f[7]), f[8]
 
--- What refuses a new reservation whatever the stock; nil while the sale sells.
-local refusal
+local refusal -- of every new reservation, whatever the stock
 if state == 'closed' or (closes_at > 0 and now_ms >= closes_at) then refusal = ENDED
 elseif state == 'paused' then refusal = PAUSED
 elseif now_ms < opens_at then refusal = NOT_STARTED
 elseif redis.call('XLEN', outbox) >= outbox_bound then refusal = OVERLOADED end
 
-local users = {}
-for i = FIRST, #ARGV, STRIDE do users[#users + 1] = ARGV[i] end
-local holders = redis.call('HMGET', buyers, unpack(users))
-local reply = { DECIDED, now_ms, tonumber(f[2]), tonumber(f[4]), 0, '' }
-local new_buyers, entries, new_holder = {}, {}, {}
-for n, user in ipairs(users) do
-  local at = FIRST + (n - 1) * STRIDE
-  local quantity, id, key = tonumber(ARGV[at + 1]), ARGV[at + 2], ''
-  if #id > ID_CHARS then id, key = string.sub(id, 1, ID_CHARS), string.sub(id, ID_CHARS + 1) end
-  local holder, code = holders[n] or new_holder[user] or '', nil
-  if holder ~= '' then
-    if string.sub(holder, 1, ID_CHARS) == id then code = RETRIED
-    elseif key ~= '' and string.sub(holder, -#key) == key then code = REPLAYED
+local format, sub = string.format, string.sub
+local holders = redis.call('HMGET', buyers, unpack(ARGV, USERS + 1, IDS))
+-- New users and holders in turn, and by user, so that a user's second request finds the first.
+local seq, codes, old, reserved, new = before, {}, {}, {}, {}
+for n = 1, requests do
+  local user, candidate = ARGV[USERS + n], ARGV[IDS + n]
+  local id, key = sub(candidate, 1, ID_CHARS), sub(candidate, ID_CHARS + 1)
+  local quantity = tonumber(ARGV[QUANTITIES + n] or 1)
+  local holder, code = holders[n] or new[user], nil
+  if holder then
+    if sub(holder, 1, ID_CHARS) == id then code = RETRIED
+    elseif key ~= '' and sub(holder, -#key) == key then code = REPLAYED
     else code = ALREADY_PURCHASED end
+    old[#old + 1] = holder
   elseif refusal then code = refusal
   elseif quantity > limit then code = OVER_LIMIT
   elseif available <= 0 then code = SOLD_OUT
   elseif quantity > available then code = NOT_ENOUGH
   else
     code, seq, available = ACCEPTED, seq + 1, available - quantity
-    holder = string.format('%s|%d|%d', id, quantity, seq) .. key
-    new_holder[user] = holder
-    new_buyers[#new_buyers + 1], new_buyers[#new_buyers + 2] = user, holder
-    entries[#entries + 1] = string.format('%s|%s|%d|%d', id, user, quantity, seq) .. key
+    holder = format('%s|%d|%d%s', id, quantity, seq, key)
+    new[user] = holder
+    reserved[#reserved + 1], reserved[#reserved + 2] = user, holder
   end
-  reply[#reply + 1], reply[#reply + 2] = code, holder
+  codes[n] = code
 end
-reply[5] = available
 
 -- Everything is checked: only writes from here, as an error would leave the earlier ones.
-if #entries > 0 then
-  redis.call('HSET', sale, 'seq', string.format('%d', seq),
-    'available', string.format('%d', available))
-  redis.call('HSET', buyers, unpack(new_buyers))
-  reply[6] = redis.call('XADD', outbox, '*', 'epoch', f[2],
-    'at', string.format('%d', now_ms), 'orders', table.concat(entries, ';'))
+local entry = ''
+if seq > before then
+  redis.call('HSET', sale, 'seq', format('%d', seq), 'available', format('%d', available))
+  redis.call('HSET', buyers, unpack(reserved))
+  entry = redis.call('XADD', outbox, '*', 'epoch', f[2], 'at', format('%d', now_ms),
+    'orders', table.concat(reserved, ';'))
 end
-return reply
+return { DECIDED, now_ms, tonumber(f[2]), before, available, entry, string.char(unpack(codes)),
+  unpack(old) }

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::contract::feed::{FeedFrame, SettledOrder, encode_settled};
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
-use domain::{Epoch, Holder, OrderStatus, ProductId, Quantity, ReservationId, Rev, Seq, UserId};
+use domain::{Epoch, OrderStatus, ProductId, Quantity, ReservationId, Rev, Seq, UserId};
 use edge::feed::Board;
 use edge::reserve::call::command;
 use edge::reserve::{Proposal, reply, script};
@@ -38,29 +38,14 @@ fn proposals(batch: i64) -> Vec<Proposal> {
 
 /// As the script answers when all are accepted.
 fn accepted(proposals: &[Proposal]) -> Value {
-    let text = |text: String| Value::BulkString(text.into_bytes());
-    let mut items =
-        vec![Value::Int(0), Value::Int(1_700_000_000_000), Value::Int(3), Value::Int(9)];
-    items.extend([Value::Int(41), text("1700000000000-0".to_owned())]);
-    for (proposal, seq) in proposals.iter().zip(1..) {
-        let holder = Holder {
-            id: proposal.candidate,
-            quantity: proposal.quantity,
-            seq: Seq(seq),
-            key: None,
-        };
-        items.extend([Value::Int(0), text(holder.encode())]);
-    }
+    let mut items = [0, 1_700_000_000_000, 3, 9, 41].map(Value::Int).to_vec();
+    items.extend([b"1700000000000-0".to_vec(), vec![0; proposals.len()]].map(Value::BulkString));
     Value::Array(items)
 }
 
 fn queued(proposals: &[Proposal]) -> OrderBatch {
-    let order = |(proposal, seq): (&Proposal, i64)| QueuedOrder {
-        id: proposal.candidate,
-        user: proposal.user,
-        quantity: proposal.quantity,
-        seq: Seq(seq),
-        key: None,
+    let order = |(proposal, seq): (&Proposal, i64)| {
+        QueuedOrder::of(proposal.user, &proposal.holder(Seq(seq)))
     };
     OrderBatch {
         outbox_id: "1700000000000-0".to_owned(),
@@ -97,7 +82,7 @@ fn benches(c: &mut Criterion) {
             });
         });
         group.bench_function(id("decode the reply"), |b| {
-            b.iter(|| reply::decode(black_box(&reply), proposals.len()).unwrap());
+            b.iter(|| reply::decode(black_box(&reply), proposals.iter()).unwrap());
         });
         group.bench_function(id("encode the message"), |b| {
             b.iter(|| order_message::encode([black_box(&batch)]));

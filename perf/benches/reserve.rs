@@ -30,15 +30,19 @@ impl Sale {
     async fn reserve(&mut self, batch: usize) {
         let [sale, buyers, outbox] = &self.keys;
         let mut command = self.script.command(&[sale, buyers, outbox]);
-        command.arg(i64::MAX).arg(u32::MAX);
+        command.arg(i64::MAX).arg(u32::MAX).arg(batch);
         for _ in 0..batch {
             self.next_user += 1;
-            command.arg(self.next_user).arg(1).arg(Uuid::now_v7().to_string());
+            command.arg(self.next_user);
+        }
+        for _ in 0..batch {
+            command.arg(Uuid::now_v7().to_string());
         }
         let reply = self.redis.call(&self.script, &command).await.unwrap();
         let Value::Array(reply) = reply else { panic!("{reply:?}") };
         assert_eq!(reply[0], Value::Int(0), "the sale is open");
-        assert_eq!(reply[6], Value::Int(0), "the first request is accepted");
+        let accepted = Value::BulkString(vec![0; batch]);
+        assert_eq!(reply[6], accepted, "every request is accepted");
     }
 
     /// What a bench left is of no use to the next one.

@@ -8,7 +8,8 @@
 use deadpool_postgres::Pool;
 use domain::contract::keys;
 use domain::contract::order_message::{self, OrderBatch, QueuedOrder};
-use domain::{Epoch, Holder, ProductId, UserId};
+use domain::contract::outbox::parse_buyer;
+use domain::{Epoch, ProductId};
 use service::redis_pool::{RedisCalls, RedisPool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -117,15 +118,8 @@ async fn scan(
     let reply = redis.query(&scan).await?;
     let (next, fields): (u64, Vec<(String, String)>) =
         redis::from_redis_value(reply).map_err(|e| RedisStepError::Shape(e.to_string()))?;
-    let orders = fields.iter().filter_map(|(user, holder)| buyer(user, holder));
+    let orders = fields.iter().filter_map(|(user, holder)| parse_buyer(user, holder));
     Ok((next, orders.collect()))
-}
-
-/// One field of `buyers:{P}`.
-fn buyer(user: &str, holder: &str) -> Option<QueuedOrder> {
-    let user = UserId::new(user.parse().ok()?).ok()?;
-    let Holder { id, quantity, seq, key } = Holder::parse(holder)?;
-    Some(QueuedOrder { id, user, quantity, seq, key })
 }
 
 /// What Redis knows in this epoch, as a settler reads it. When it was reserved is what the ids say.
@@ -150,12 +144,12 @@ mod tests {
     #[test]
     fn buyers_become_a_batch_of_the_present_epoch_in_order_of_arrival() {
         let field = |n: u32, seq: u32| format!("019ab3c4-0000-7000-8000-00000000000{n}|1|{seq}");
-        let orders = [buyer("12", &field(1, 9)), buyer("11", &field(2, 3))];
+        let orders = [parse_buyer("12", &field(1, 9)), parse_buyer("11", &field(2, 3))];
         let orders: Vec<_> = orders.into_iter().flatten().collect();
         let batch = batch(ProductId::new(1).unwrap(), Epoch(4), orders);
         assert_eq!((batch.epoch, batch.orders[0].seq, batch.orders.len()), (Epoch(4), Seq(3), 2));
         assert_eq!(batch.reserved_at_ms, 0x019a_b3c4_0000);
-        assert_eq!(buyer("x", &field(1, 9)), None);
-        assert_eq!(buyer("12", "nonsense"), None);
+        assert_eq!(parse_buyer("x", &field(1, 9)), None);
+        assert_eq!(parse_buyer("12", "nonsense"), None);
     }
 }

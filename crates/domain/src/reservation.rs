@@ -75,6 +75,11 @@ impl RequestCode {
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|(n, ..)| *n == number).map(|(.., code)| code)
     }
+
+    /// Whether the script names a holder beside this code: one that stood before.
+    pub const fn names_holder(self) -> bool {
+        matches!(self, Self::Retried | Self::AlreadyPurchased | Self::Replayed)
+    }
 }
 
 /// The reservation that stands for a user, as `buyers:{P}` stores it.
@@ -147,13 +152,13 @@ pub enum Reserved {
 }
 
 impl Reserved {
-    /// Joins a request's code with the holder the script returned beside it (empty for refusals)
-    /// and the units available after the batch. `None` when the two do not fit each other.
-    pub fn from_reply(code: RequestCode, holder: &str, available: i64) -> Option<Self> {
+    /// Joins a request's code with the reservation that stands for its user (none where it was
+    /// refused) and the units available after the batch. `None` when they do not fit each other.
+    pub fn from_reply(code: RequestCode, holder: Option<Holder>, available: i64) -> Option<Self> {
         Some(match code {
-            RequestCode::Accepted | RequestCode::Retried => Self::Accepted(Holder::parse(holder)?),
-            RequestCode::AlreadyPurchased => Self::AlreadyPurchased(Holder::parse(holder)?),
-            RequestCode::Replayed => Self::Replayed(Holder::parse(holder)?),
+            RequestCode::Accepted | RequestCode::Retried => Self::Accepted(holder?),
+            RequestCode::AlreadyPurchased => Self::AlreadyPurchased(holder?),
+            RequestCode::Replayed => Self::Replayed(holder?),
             RequestCode::SoldOut => Self::SoldOut,
             RequestCode::NotEnough => Self::NotEnough { available },
             RequestCode::NotStarted => Self::NotStarted,

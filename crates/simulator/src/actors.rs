@@ -122,7 +122,7 @@ async fn decide(
         }
         let command = call::command(script, sale.product, deadline, OUTBOX_MAX, proposals.iter());
         let reply = port.call(script, &command).await;
-        let outcome = reply.map(|value| decode(&value, proposals.len()));
+        let outcome = reply.map(|value| decode(&value, proposals.iter()));
         match tries.after(outcome, n < CALLS_MAX) {
             Next::Answer(decided) => return Ok(decided),
             Next::Again => port.rest().await,
@@ -138,13 +138,7 @@ fn answer(port: &Port, sale: &Sale, waiting: &Waiting, decided: Decided, proposa
         for (proposal, reserved) in proposals.iter().zip(decided.answers) {
             let user = proposal.user;
             match reserved {
-                Reserved::Accepted(holder) => orders.push(QueuedOrder {
-                    id: holder.id,
-                    user,
-                    quantity: holder.quantity,
-                    seq: holder.seq,
-                    key: holder.key,
-                }),
+                Reserved::Accepted(holder) => orders.push(QueuedOrder::of(user, &holder)),
                 Reserved::AlreadyPurchased(holder) => {
                     // Whoever sends a key always sends the same one.
                     world.told.key_forgotten |= proposal.key.is_some();

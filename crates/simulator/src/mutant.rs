@@ -80,7 +80,7 @@ impl Mutant {
             "if now_ms > deadline_ms then return { STALE, now_ms } end",
             "",
         ),
-        script("reserve.lua without dedupe", "if holder ~= '' then", "if holder == 1 then"),
+        script("reserve.lua without dedupe", "if holder then", "if holder == 1 then"),
         script("reserve.lua without stock", "elseif available <= 0 then", "elseif false then"),
         script(
             "begin_vouch.lua keeps what a dead gatekeeper had adopted",

@@ -158,10 +158,11 @@ impl Batcher {
         };
         let proposals = batch.iter().map(|request| &request.proposal);
         let outbox_max = self.limits.outbox_max;
-        let command = call::command(&self.script, self.product, deadline_ms, outbox_max, proposals);
+        let command =
+            call::command(&self.script, self.product, deadline_ms, outbox_max, proposals.clone());
         let value = self.redis.call(&self.script, &command).await?;
         let received = Instant::now();
-        let reply = decode(&value, batch.len());
+        let reply = decode(&value, proposals);
         match &reply {
             Some(
                 Reply::Decided(Decided { redis_ms, .. })
@@ -195,13 +196,7 @@ impl Batcher {
         for (request, reserved) in batch.into_iter().zip(decided.answers) {
             let answer = Answer { reserved, available };
             if let Reserved::Accepted(holder) = reserved {
-                orders.push(QueuedOrder {
-                    id: holder.id,
-                    user: request.proposal.user,
-                    quantity: holder.quantity,
-                    seq: holder.seq,
-                    key: holder.key,
-                });
+                orders.push(QueuedOrder::of(request.proposal.user, &holder));
                 traced.extend(request.proposal.traced);
                 accepted.push((request.reply, answer));
             } else {

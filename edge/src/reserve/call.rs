@@ -4,7 +4,7 @@
 //! said only when no call of this batch can have run.
 
 use domain::contract::keys;
-use domain::{ProductId, Reserved};
+use domain::{ProductId, Quantity, Reserved};
 use redis::Cmd;
 use service::redis_pool::{LoadedScript, RedisCallError};
 
@@ -18,20 +18,27 @@ pub fn command<'a>(
     product: ProductId,
     deadline_ms: i64,
     outbox_max: u32,
-    proposals: impl Iterator<Item = &'a Proposal>,
+    proposals: impl ExactSizeIterator<Item = &'a Proposal> + Clone,
 ) -> Cmd {
     let (sale, buyers, outbox) =
         (keys::sale(product), keys::buyers(product), keys::outbox(product));
     let mut command = script.command(&[&sale, &buyers, &outbox]);
-    command.arg(deadline_ms).arg(outbox_max);
+    command.arg(deadline_ms).arg(outbox_max).arg(proposals.len());
+    for Proposal { user, .. } in proposals.clone() {
+        command.arg(user.get());
+    }
     let mut id = [0; 36];
-    for Proposal { user, quantity, candidate, key, .. } in proposals {
-        command.arg(user.get()).arg(quantity.units());
+    for Proposal { candidate, key, .. } in proposals.clone() {
         let candidate = candidate.0.hyphenated().encode_lower(&mut id);
         match key {
             None => command.arg(&*candidate),
             Some(key) => command.arg(format!("{candidate}|{key}")),
         };
+    }
+    if proposals.clone().any(|proposal| proposal.quantity != Quantity::ONE) {
+        for Proposal { quantity, .. } in proposals {
+            command.arg(quantity.units());
+        }
     }
     command
 }

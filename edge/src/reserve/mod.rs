@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use domain::{Epoch, IdempotencyKey, ProductId, Quantity, ReservationId, Reserved, UserId};
+use domain::{
+    Epoch, Holder, IdempotencyKey, ProductId, Quantity, ReservationId, Reserved, Seq, UserId,
+};
 use service::redis_pool::{LoadedScript, RedisPool};
 use service::trace::Traced;
 use tokio::sync::{mpsc, oneshot};
@@ -87,6 +89,13 @@ pub struct Proposal {
     pub key: Option<IdempotencyKey>,
     /// Set when this request is followed.
     pub traced: Option<Arc<Traced>>,
+}
+
+impl Proposal {
+    /// The reservation it becomes when it is accepted at this place in line.
+    pub const fn holder(&self, seq: Seq) -> Holder {
+        Holder { id: self.candidate, quantity: self.quantity, seq, key: self.key }
+    }
 }
 
 /// One press of Buy on its way to Redis.

@@ -90,7 +90,7 @@ async fn what_a_dead_edge_left_in_the_outbox_is_relayed_and_settled() {
         (keys::sale(product()), keys::buyers(product()), keys::outbox(product()));
     // What an edge does before it dies: reserve, and nothing else.
     let mut command = script.command(&[&sale, &buyers, &outbox]);
-    command.arg(i64::MAX).arg(100).arg(101).arg(1).arg(id(1).to_string());
+    command.arg(i64::MAX).arg(100).arg(1).arg(101).arg(id(1).to_string());
     redis.call(&script, &command).await.unwrap();
     wait_until("the order is confirmed", || async {
         servers.number("SELECT count(*) FROM orders WHERE status = 'confirmed'").await == 1

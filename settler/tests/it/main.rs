@@ -7,5 +7,6 @@ mod dead;
 mod fixture;
 mod holds;
 mod model;
+mod reserve_reply;
 mod settle;
 mod vouch;

@@ -11,12 +11,13 @@ use domain::contract::keys;
 use domain::model::{
     Asked, Begun, Decision, Effect, EffectKind, Loaded, Mark, Model, Opened, Opening, Vouch,
 };
-use domain::{Epoch, Holder, IdempotencyKey, Quantity, RequestCode, ReservationId, Seq};
+use domain::{Epoch, Holder, IdempotencyKey, Quantity, ReservationId, Seq};
 use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};
 
 use crate::fixture::product;
+use crate::reserve_reply::answers;
 
 const HOUR_MS: i64 = 3_600_000;
 const TOTAL: i64 = 60;
@@ -124,27 +125,19 @@ impl Pair {
         let deadline = if self.dice.one_in(12) { now - HOUR_MS } else { now + HOUR_MS };
         let bound = if self.dice.one_in(10) { self.model.outbox } else { usize::MAX >> 12 };
         let reply = self.call("reserve", |command| {
-            command.arg(deadline).arg(bound);
+            command.arg(deadline).arg(bound).arg(batch.len());
+            batch.iter().for_each(|asked| _ = command.arg(asked.user));
             for asked in &batch {
-                command.arg(asked.user).arg(asked.quantity.units());
                 match asked.key {
                     Some(key) => command.arg(format!("{}|{key}", asked.candidate)),
                     None => command.arg(asked.candidate.to_string()),
                 };
             }
+            batch.iter().for_each(|asked| _ = command.arg(asked.quantity.units()));
         });
         let Value::Array(reply) = reply.await else { panic!("reserve.lua replied no array") };
         let answered = match ints(&reply[0])[0] {
-            0 => Decision::Decided(
-                reply[6..]
-                    .chunks(2)
-                    .map(|pair| {
-                        let code = RequestCode::from_number(ints(&pair[0])[0]).unwrap();
-                        let holder: String = redis::from_redis_value_ref(&pair[1]).unwrap();
-                        (code, Holder::parse(&holder))
-                    })
-                    .collect(),
-            ),
+            0 => Decision::Decided(answers(&reply, &batch)),
             1 => Decision::Closed,
             _ => Decision::Stale,
         };

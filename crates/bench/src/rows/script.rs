@@ -167,7 +167,7 @@ impl Caller {
     }
 
     fn append(&mut self, batch: usize) {
-        self.pipe.begin(8 + 3 * batch);
+        self.pipe.begin(9 + 2 * batch);
         self.pipe.arg(b"EVALSHA");
         self.pipe.arg(self.sha.as_bytes());
         self.pipe.arg(b"3");
@@ -177,13 +177,15 @@ impl Caller {
         // A deadline, and an outbox bound, that never come.
         self.pipe.arg(b"9000000000000000");
         self.pipe.arg(b"4000000000");
-        let mut id = [0; 36];
+        self.pipe.arg(batch.to_string().as_bytes());
         for _ in 0..batch {
             self.pipe.arg(self.next_user.to_string().as_bytes());
-            self.pipe.arg(b"1");
+            self.next_user += 1;
+        }
+        let mut id = [0; 36];
+        for _ in 0..batch {
             let candidate = Uuid::from_u128(fastrand::u128(..));
             self.pipe.arg(candidate.hyphenated().encode_lower(&mut id).as_bytes());
-            self.next_user += 1;
         }
     }
 }

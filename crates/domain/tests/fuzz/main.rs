@@ -118,7 +118,7 @@ fn the_orders_of_an_outbox_entry_and_what_redis_knows_of_a_holder() {
         let write = |order: &QueuedOrder| {
             let holder = order.holder();
             assert_eq!(Holder::parse(&holder.encode()), Some(holder));
-            format!("{}|{}|{}|{}", order.id, order.user, order.quantity, holder.encode_end())
+            format!("{};{}", order.user, holder.encode())
         };
         let written: Vec<String> = entry.orders.iter().map(write).collect();
         let again = parse_entry(product, "1-0", fields(&written.join(";")));

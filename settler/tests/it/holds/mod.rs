@@ -76,16 +76,16 @@ impl Shop {
         let names = [keys::sale(product()), keys::buyers(product()), keys::outbox(product())];
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut command = self.reserve.command(&names);
-        command.arg(i64::MAX / 4).arg(1_000_000).arg(user).arg(1).arg(id(number).to_string());
+        command.arg(i64::MAX / 4).arg(1_000_000).arg(1).arg(user).arg(id(number).to_string());
         let reply = self.redis.call(&self.reserve, &command).await.unwrap();
         let Value::Array(reply) = reply else { panic!("{reply:?}") };
-        let [_, _, epoch, _, _, _, code, holder] = reply.as_slice() else { return None };
-        if *code != Value::Int(0) {
+        let [_, _, Value::Int(epoch), Value::Int(before), _, _, codes] = reply.as_slice() else {
+            return None;
+        };
+        if *codes != Value::BulkString(vec![0]) {
             return None;
         }
-        let holder: String = redis::from_redis_value_ref(holder).unwrap();
-        let seq = holder.rsplit('|').next().unwrap().parse().unwrap();
-        let epoch = Epoch(redis::from_redis_value_ref(epoch).unwrap());
+        let (seq, epoch) = (before + 1, Epoch(*epoch));
         Some(Reservation { product: product(), epoch, order: order(number, user, seq) })
     }
 
