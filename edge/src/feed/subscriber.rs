@@ -14,7 +14,7 @@ use domain::contract::keys;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use redis::aio::{PubSub, PubSubSink};
-use service::backoff::Backoff;
+use service::backoff::{Backoff, jitter};
 use service::readiness::Part;
 use service::redis_pool::{RedisCalls, RedisPool, group_by_node};
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,9 @@ impl Subscriber {
         self.look(board).await;
         backoff.reset();
         let mut published = tokio::time::Instant::now();
-        let mut look = tokio::time::interval(LOOK_EVERY);
+        // Edges that start together must not write to all their clients together ever after.
+        let first = published + LOOK_EVERY.mul_f64(jitter());
+        let mut look = tokio::time::interval_at(first, LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = published + self.publish_every();
@@ -123,6 +125,7 @@ impl Subscriber {
                 }
                 _ = look.tick() => {
                     self.look(board).await;
+                    published = tokio::time::Instant::now();
                     self.prove_alive(&mut sink).await?;
                 }
             }
