@@ -3,7 +3,6 @@
 //! Both are started when first asked for and stay until [`Lab::retire`], so that a row that is
 //! measured alone starts no more than it needs.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stack::Stack;
@@ -40,8 +39,6 @@ pub(crate) struct Ceiling {
 pub(crate) struct Lab {
     /// Length of one run.
     pub(crate) length: Duration,
-    /// What `accepted` measured, by connections.
-    pub(crate) paces: BTreeMap<usize, Pace>,
     system: Option<System>,
     ceiling: Option<Ceiling>,
     next_user: i64,
@@ -49,13 +46,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new(length: Duration) -> Self {
-        Self {
-            length,
-            paces: BTreeMap::new(),
-            system: None,
-            ceiling: None,
-            next_user: USERS_PER_RUN,
-        }
+        Self { length, system: None, ceiling: None, next_user: USERS_PER_RUN }
     }
 
     /// The first of user ids nobody has had.
@@ -96,20 +87,17 @@ impl Lab {
         self.ceiling.as_ref().ok_or_else(|| anyhow::anyhow!("the ceiling is gone"))
     }
 
-    /// What the system reaches at so many connections: measured by `accepted`, else now.
+    /// What the system reaches now at so many connections. Measured anew for each row that needs
+    /// it: minutes later the machine may be half as fast.
     ///
     /// # Errors
     /// When it cannot be measured.
     pub(crate) async fn pace(&mut self, connections: usize) -> anyhow::Result<Pace> {
-        if let Some(pace) = self.paces.get(&connections) {
-            return Ok(*pace);
-        }
         let length = self.length;
         let first_user = self.users();
         let system = self.system().await?;
         let product = system.sell(PLENTY).await?;
         let run = accepted::press(system, product, first_user, connections, length).await?;
-        self.paces.insert(connections, run.pace());
         Ok(run.pace())
     }
 

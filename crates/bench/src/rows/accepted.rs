@@ -88,12 +88,7 @@ async fn measure(lab: &mut Lab, connections: usize) -> anyhow::Result<Row> {
     let unseen = u64::try_from(connections)? * u64::from(ROUNDS);
     let accepted = runs.iter().map(|run| run.pressed.accepted()).sum();
     system.check(&mut row, &[product], Claimed { accepted, unseen }).await?;
-    let paces: Vec<Pace> = runs.iter().map(Run::pace).collect();
-    let settled = mean(paces.iter().map(|pace| pace.settled_per_second));
-    row.fact("settled/s", settled);
-    let pace =
-        Pace { accepted_per_second: row.per_second.unwrap_or(0.0), settled_per_second: settled };
-    lab.paces.insert(connections, pace);
+    row.fact("settled/s", mean(runs.iter().map(|run| run.pace().settled_per_second)));
     if connections == 256 {
         row.goal("of the ceiling", Bound::AtLeast(0.55), row.ratio().unwrap_or(f64::NAN));
     }
