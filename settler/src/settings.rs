@@ -261,7 +261,7 @@ pub struct RunSettings {
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub worker_threads: u16,
     /// Orders one transaction settles at most
-    #[arg(long, env = "SETTLER_BATCH_MAX", default_value_t = 1000,
+    #[arg(long, env = "SETTLER_BATCH_MAX", default_value_t = 2000,
           value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub batch_max: u32,
     /// Messages the broker sends ahead of their acknowledgement

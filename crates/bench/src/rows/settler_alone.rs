@@ -25,7 +25,7 @@ const ORDERS: i64 = 500_000;
 /// Orders a message: what edges write under load.
 const ORDERS_PER_MESSAGE: i64 = 50;
 /// Orders a transaction: the settler's default.
-const BATCH: usize = 1000;
+const BATCH: usize = 2000;
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 512;
 /// Longest time to settle everything.
@@ -47,8 +47,11 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let options = StackOptions {
         edges: 0,
         stock: 2 * ORDERS,
-        // The reconciler would miss these orders in Redis, rightly: no edge reserved them.
-        env: vec![("SETTLER_RECONCILE_MS".to_owned(), "3600000".to_owned())],
+        env: vec![
+            // The reconciler would miss these orders in Redis, rightly: no edge reserved them.
+            ("SETTLER_RECONCILE_MS".to_owned(), "3600000".to_owned()),
+            ("SETTLER_BATCH_MAX".to_owned(), BATCH.to_string()),
+        ],
         ..StackOptions::default()
     };
     let mut system = System::start_with(options).await?;
