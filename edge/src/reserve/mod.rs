@@ -176,9 +176,8 @@ impl Reserver {
             Some(lane) => lane,
             None => &self.start_lane(product),
         };
-        let Proposal { user, quantity, .. } = proposal;
-        if lane.sold_out.refuses(user, quantity, &lane.clock, arrived) {
-            return Ok(Answer { reserved: Reserved::SoldOut, available: 0 });
+        if let Some(reserved) = lane.sold_out.answer(&proposal, &lane.clock, arrived) {
+            return Ok(Answer { reserved, available: 0 });
         }
         if !lane.admits(&self.0.limits) {
             return Err(ReserveError::Unavailable);

@@ -2,8 +2,8 @@
 //!
 //! Owns the set of owners, how it is loaded and when it is dropped; `reserve.lua` stays the only
 //! one that says "sold out" first.
-//! Invariant: nobody who owned an order when Redis was asked last is answered from memory. The set
-//! is used only while epoch, seq and last effect are those it was loaded at, not after a frame of
+//! Invariant: everybody is told what the script told them when Redis was asked last. The set is
+//! used only while epoch, seq and last effect are those it was loaded at, not after a frame of
 //! the feed that says otherwise, and never longer than [`STALE_MAX`] after Redis was asked.
 
 use std::sync::Arc;
@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use domain::contract::keys;
-use domain::{Epoch, ProductId, Quantity, Seq, UserId};
+use domain::{Epoch, Holder, ProductId, Reserved, Seq};
 use redis::Value;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::Proposal;
 use super::clock::RedisClock;
 
 const PROBE_SALE: &str = include_str!("../../../lua/probe_sale.lua");
@@ -29,6 +30,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 const STALE_MAX: Duration = Duration::from_millis(250);
 /// Owners kept of one sale at most, 8 bytes each; of a larger one Redis answers.
 const OWNERS_MAX: usize = 1_000_000;
+/// Owners whose reservations are kept as well, 56 bytes each; of more Redis answers the owners.
+const HOLDERS_MAX: usize = 65_536;
 /// A sale nobody was refused for in so many probes is not watched any longer.
 const IDLE_PROBES_MAX: u32 = 50;
 /// Until a sale that was too large is tried again: reading it costs Redis as much as keeping it.
@@ -66,23 +69,37 @@ struct Moment {
 #[derive(Debug)]
 struct Owners {
     moment: Moment,
-    /// Sorted.
+    /// Everybody who owns an order, sorted.
     users: Vec<i64>,
+    /// What they own, sorted by user; left out is what no script of ours wrote.
+    holders: Vec<(i64, Holder)>,
     loaded: Instant,
     /// When Redis was asked last that confirmed it, ms after `loaded`.
     confirmed_ms: AtomicU64,
-    /// Somebody was refused since the last probe.
+    /// Somebody was answered since the last probe.
     used: AtomicBool,
 }
 
 impl Owners {
-    fn refuses(&self, user: UserId, quantity: Quantity, redis_ms: i64, now: Instant) -> bool {
+    /// What the script would say; `None` when only the script knows.
+    fn answer(&self, proposal: &Proposal, redis_ms: i64, now: Instant) -> Option<Reserved> {
         let confirmed = Duration::from_millis(self.confirmed_ms.load(Ordering::Relaxed));
+        if now.saturating_duration_since(self.loaded + confirmed) >= STALE_MAX {
+            return None;
+        }
+        let user = proposal.user.get();
+        if self.users.binary_search(&user).is_ok() {
+            let at = self.holders.binary_search_by_key(&user, |(user, _)| *user).ok()?;
+            let holder = self.holders[at].1;
+            let is_replay = proposal.key.is_some() && proposal.key == holder.key;
+            return Some(match is_replay {
+                true => Reserved::Replayed(holder),
+                false => Reserved::AlreadyPurchased(holder),
+            });
+        }
         let ended = self.moment.closes_at_ms > 0 && redis_ms >= self.moment.closes_at_ms;
-        now.saturating_duration_since(self.loaded + confirmed) < STALE_MAX
-            && !ended
-            && quantity.units() <= self.moment.limit
-            && self.users.binary_search(&user.get()).is_err()
+        let sells = !ended && proposal.quantity.units() <= self.moment.limit;
+        sells.then_some(Reserved::SoldOut)
     }
 
     fn confirm(&self, asked: Instant) {
@@ -110,23 +127,19 @@ pub(super) struct SoldOut {
 }
 
 impl SoldOut {
-    /// Whether this buyer is refused for want of stock, without asking Redis.
-    pub(super) fn refuses(
+    /// What this buyer is told without asking Redis, if nothing is left and that is known.
+    pub(super) fn answer(
         &self,
-        user: UserId,
-        quantity: Quantity,
+        proposal: &Proposal,
         clock: &RedisClock,
         now: Instant,
-    ) -> bool {
+    ) -> Option<Reserved> {
         let owners = self.owners.load();
-        let Some(owners) = owners.as_ref() else { return false };
+        let owners = owners.as_ref()?;
         // Without Redis's time nothing is known of the window.
-        let refused =
-            clock.at(now).is_some_and(|redis_ms| owners.refuses(user, quantity, redis_ms, now));
-        if refused {
-            owners.used.store(true, Ordering::Relaxed);
-        }
-        refused
+        let answer = owners.answer(proposal, clock.at(now)?, now)?;
+        owners.used.store(true, Ordering::Relaxed);
+        Some(answer)
     }
 
     /// Forgets what a frame of the feed contradicts: units are back, or the sale begins anew.
@@ -194,29 +207,37 @@ impl<R: RedisCalls> Watcher<R> {
     /// Everybody who owns an order, if nothing changed while they were read.
     async fn load(&self, script: &LoadedScript) -> Result<Result<Owners, Ended>, RedisCallError> {
         let Some(moment) = self.probe(script).await? else { return Ok(Err(Ended::Changed)) };
-        let mut users = Vec::new();
+        let (mut users, mut holders) = (Vec::new(), Vec::new());
         let mut cursor = 0;
         loop {
             let mut scan = redis::cmd("HSCAN");
             scan.arg(keys::buyers(self.product)).arg(cursor).arg("COUNT").arg(OWNERS_PER_SCAN);
             let reply = self.redis.query(&scan).await?;
-            let Some(next) = read_scan(&reply, &mut users) else { return Ok(Err(Ended::Changed)) };
+            let Some((next, found)) = read_scan(&reply) else { return Ok(Err(Ended::Changed)) };
+            users.extend(found.iter().map(|(user, _)| *user));
             if users.len() > OWNERS_MAX {
                 return Ok(Err(Ended::TooLarge));
+            }
+            match users.len() <= HOLDERS_MAX {
+                true => holders.extend(found.iter().filter_map(parse_holder)),
+                false => holders = Vec::new(),
             }
             if next == 0 {
                 break;
             }
             cursor = next;
         }
+        // A scan may name somebody twice.
         users.sort_unstable();
         users.dedup();
+        holders.sort_unstable_by_key(|(user, _)| *user);
+        holders.dedup_by_key(|(user, _)| *user);
         let loaded = Instant::now();
         if self.probe(script).await? != Some(moment) {
             return Ok(Err(Ended::Changed));
         }
         let (confirmed_ms, used) = (AtomicU64::new(0), AtomicBool::new(true));
-        Ok(Ok(Owners { moment, users, loaded, confirmed_ms, used }))
+        Ok(Ok(Owners { moment, users, holders, loaded, confirmed_ms, used }))
     }
 
     /// The moment a sold-out sale is in; `None` when it is not sold out, or closed.
@@ -238,27 +259,64 @@ fn read_probe(reply: &Value) -> Option<Moment> {
     }
 }
 
-/// Adds the users of one HSCAN reply; the next cursor, or `None` when it has another shape.
-fn read_scan(reply: &Value, users: &mut Vec<i64>) -> Option<u64> {
-    let (next, fields): (u64, Vec<(i64, String)>) = redis::from_redis_value_ref(reply).ok()?;
-    users.extend(fields.into_iter().map(|(user, _)| user));
-    Some(next)
+/// Reads one HSCAN reply: the next cursor, and users with the texts of what they own. `None` when it
+/// has another shape.
+fn read_scan(reply: &Value) -> Option<(u64, Vec<(i64, String)>)> {
+    redis::from_redis_value_ref(reply).ok()
+}
+
+fn parse_holder((user, text): &(i64, String)) -> Option<(i64, Holder)> {
+    Some((*user, Holder::parse(text)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::{IdempotencyKey, Quantity, ReservationId, UserId};
+    use uuid::Uuid;
+
     use super::*;
 
     fn owners(loaded: Instant) -> Owners {
         let moment =
             Moment { epoch: Epoch(1), seq: Seq(9), applied: 0, limit: 2, closes_at_ms: 5_000 };
         let (confirmed_ms, used) = (AtomicU64::new(0), AtomicBool::new(false));
-        Owners { moment, users: vec![3, 7, 9], loaded, confirmed_ms, used }
+        let holders = vec![(3, holder(3, None)), (7, holder(7, Some(70)))];
+        Owners { moment, users: vec![3, 7, 9], holders, loaded, confirmed_ms, used }
+    }
+
+    fn holder(seq: i64, key: Option<i64>) -> Holder {
+        let key = key.map(IdempotencyKey::from_stored);
+        Holder { id: ReservationId(Uuid::nil()), quantity: Quantity::ONE, seq: Seq(seq), key }
+    }
+
+    fn proposal(user: i64, units: i64, key: Option<i64>) -> Proposal {
+        Proposal {
+            user: UserId::new(user).unwrap(),
+            quantity: Quantity::new(units).unwrap(),
+            candidate: ReservationId(Uuid::max()),
+            key: key.map(IdempotencyKey::from_stored),
+            traced: None,
+        }
     }
 
     fn refuses(owners: &Owners, user: i64, units: i64, redis_ms: i64, now: Instant) -> bool {
-        let (user, quantity) = (UserId::new(user).unwrap(), Quantity::new(units).unwrap());
-        owners.refuses(user, quantity, redis_ms, now)
+        owners.answer(&proposal(user, units, None), redis_ms, now) == Some(Reserved::SoldOut)
+    }
+
+    #[test]
+    fn owners_hear_of_their_own_reservation_while_it_is_known() {
+        let now = Instant::now();
+        let owners = owners(now);
+        let told = |user, key, redis_ms, now| owners.answer(&proposal(user, 9, key), redis_ms, now);
+        let (three, seven) = (holder(3, None), holder(7, Some(70)));
+        assert_eq!(told(3, None, 4_999, now), Some(Reserved::AlreadyPurchased(three)));
+        let ended = told(3, Some(70), 5_000, now);
+        assert_eq!(ended, Some(Reserved::AlreadyPurchased(three)), "whether it sells or not");
+        assert_eq!(told(7, Some(70), 4_999, now), Some(Reserved::Replayed(seven)));
+        assert_eq!(told(7, Some(71), 4_999, now), Some(Reserved::AlreadyPurchased(seven)));
+        assert_eq!(told(7, None, 4_999, now), Some(Reserved::AlreadyPurchased(seven)));
+        assert_eq!(told(9, None, 4_999, now), None, "only Redis knows what this one owns");
+        assert_eq!(told(3, None, 4_999, now + STALE_MAX), None);
     }
 
     #[test]
@@ -266,7 +324,6 @@ mod tests {
         let now = Instant::now();
         let owners = owners(now);
         assert!(refuses(&owners, 4, 1, 4_999, now));
-        assert!(!refuses(&owners, 7, 1, 4_999, now), "an owner is Redis's to answer");
         assert!(!refuses(&owners, 4, 3, 4_999, now), "over the limit comes first");
         assert!(!refuses(&owners, 4, 1, 5_000, now), "the sale has ended");
         let later = now + STALE_MAX;
@@ -303,10 +360,10 @@ mod tests {
     fn a_scan_names_users_and_where_to_go_on() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let fields = Value::Array(vec![bulk("12"), bulk("id|1|1"), bulk("11"), bulk("id|1|2")]);
-        let mut users = Vec::new();
-        assert_eq!(read_scan(&Value::Array(vec![bulk("7"), fields]), &mut users), Some(7));
-        assert_eq!(users, [12, 11]);
-        assert_eq!(read_scan(&Value::Okay, &mut users), None);
+        let (next, found) = read_scan(&Value::Array(vec![bulk("7"), fields])).unwrap();
+        assert_eq!((next, found[0].0, found[1].0, found.len()), (7, 12, 11, 2));
+        assert_eq!(found.iter().filter_map(parse_holder).count(), 0, "no script wrote these");
+        assert_eq!(read_scan(&Value::Okay), None);
     }
 
     #[test]
