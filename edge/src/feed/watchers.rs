@@ -43,7 +43,11 @@ impl Watchers {
         if waiting.is_empty() {
             return;
         }
-        for order in settled.read() {
+        let Some(settled) = settled.read() else {
+            tracing::error!("settled orders on the feed that no script of ours published");
+            return;
+        };
+        for order in settled {
             for (_, news) in waiting.get(&order.id).into_iter().flatten() {
                 let _ = news.try_send(order);
             }

@@ -259,8 +259,8 @@ fn read_probe(reply: &Value) -> Option<Moment> {
     }
 }
 
-/// Reads one HSCAN reply: the next cursor, and users with the texts of what they own. `None` when it
-/// has another shape.
+/// Reads one HSCAN reply: the next cursor, and users with the texts of what they own; `None` when
+/// it has another shape.
 fn read_scan(reply: &Value) -> Option<(u64, Vec<(i64, String)>)> {
     redis::from_redis_value_ref(reply).ok()
 }

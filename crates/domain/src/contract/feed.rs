@@ -45,17 +45,17 @@ pub struct SettledOrder {
 pub struct SettledOrders<'a>(Option<&'a RawValue>);
 
 impl SettledOrders<'_> {
-    /// Reads them; what is malformed is left out, all of it when it is no list of pairs.
-    pub fn read(self) -> Vec<SettledOrder> {
+    /// Reads them; `None` when any of it is malformed.
+    pub fn read(self) -> Option<Vec<SettledOrder>> {
         let json = self.0.map_or("[]", RawValue::get);
-        let wire: Vec<(&str, &str)> = serde_json::from_str(json).unwrap_or_default();
+        let wire: Vec<(&str, &str)> = serde_json::from_str(json).ok()?;
         let read = |(id, status): &(&str, &str)| {
             Some(SettledOrder {
                 id: ReservationId::parse(id)?,
                 status: OrderStatus::parse(status)?,
             })
         };
-        wire.iter().filter_map(read).collect()
+        wire.iter().map(read).collect()
     }
 }
 
@@ -158,9 +158,14 @@ mod tests {
         assert_eq!(frame.version(), (Epoch(2), Rev(7)));
         assert_eq!(frame.state_at(1_999), SaleState::Open);
         assert_eq!(frame.state_at(2_000), SaleState::Closed);
-        let text = encode_settled(&settled.read());
+        let text = encode_settled(&settled.read().unwrap());
         assert_eq!(text, r#"[["0190f5fe-7c00-7a00-8000-000000000001","confirmed"]]"#);
         assert_eq!(encode_settled(&[]), "[]");
+        for broken in [r#"[["x","confirmed"]]"#, r#"[["0190f5fe-7c00-7a00-8000-000000000001"]]"#] {
+            let payload = PAYLOAD.replace(&text, broken);
+            let (_, settled) = FeedFrame::parse(payload.as_bytes()).unwrap();
+            assert_eq!(settled.read(), None, "{broken}");
+        }
     }
 
     #[test]
