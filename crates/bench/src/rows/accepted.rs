@@ -15,7 +15,7 @@ use crate::wrk::{self, Buyers, Pressed};
 /// Connections measured.
 pub(crate) const CONNECTIONS: [usize; 3] = [64, 256, 1000];
 /// Times system and ceiling take turns: whatever disturbs the machine then disturbs both.
-pub(crate) const ROUNDS: u32 = 2;
+pub(crate) const ROUNDS: u32 = 4;
 
 /// One run against the system, and what it cost.
 #[derive(Debug, Clone)]
