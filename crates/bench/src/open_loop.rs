@@ -2,11 +2,13 @@
 //! moment the request was due: a stall counts for everyone who came during it (no coordinated
 //! omission).
 //!
-//! A thread paces, as a runtime's timers are a millisecond coarse; connections only wait for work.
+//! One thread presses over all connections, so that no request wakes another core, and one paces, as
+//! a runtime's timers are a millisecond coarse.
 //! Invariant: every request that was due is answered, broken, or counted as turned away here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,8 +21,9 @@ use uuid::Uuid;
 use crate::http::{Answer, Connection};
 use crate::percentiles::Latencies;
 
-/// Requests that are due within one such step are sent together; it is the error of a latency.
-const STEP: Duration = Duration::from_micros(200);
+/// Requests that are due within one such step are sent together, as other tools do; what one waits
+/// for it is part of its latency.
+const STEP: Duration = Duration::from_millis(1);
 
 /// What to press.
 #[derive(Debug, Clone)]
@@ -34,6 +37,14 @@ pub(crate) struct Plan {
     pub(crate) first_user: i64,
     /// Requests that may wait for a free connection; more are turned away by this program.
     pub(crate) waiting_max: usize,
+}
+
+impl Plan {
+    /// When a request is due, counted from the start.
+    #[expect(clippy::cast_precision_loss, reason = "requests far below 2^53")]
+    fn due_after(&self, number: u64) -> Duration {
+        Duration::from_secs_f64(number as f64 / self.rate)
+    }
 }
 
 /// What all connections were told.
@@ -154,6 +165,15 @@ impl Shared {
 /// # Errors
 /// When not every connection can be opened.
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
+    let plan = plan.clone();
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(press(&plan))
+    })
+    .await?
+}
+
+async fn press(plan: &Plan) -> anyhow::Result<Told> {
     let shared =
         Arc::new(Shared { desk: Mutex::default(), next_user: AtomicI64::new(plan.first_user) });
     let mut senders = Vec::new();
@@ -166,12 +186,18 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
         workers.spawn(work(plan.clone(), number, connection, inbox, shared.clone()));
     }
     let started = Instant::now();
+    let (due, mut newly_due) = mpsc::unbounded_channel();
     let pacing = {
-        let (plan, shared) = (plan.clone(), shared.clone());
-        tokio::task::spawn_blocking(move || pace(&plan, &shared, &senders))
+        let plan = plan.clone();
+        tokio::task::spawn_blocking(move || pace(&plan, started, &due))
     };
-    let (due, turned_away) = pacing.await?;
-    let mut all = Told { due, turned_away, ..Told::default() };
+    let mut all = Told::default();
+    while let Some(due) = newly_due.recv().await {
+        all.turned_away += hand_out(plan, started, all.due..due, &shared, &senders);
+        all.due = due;
+    }
+    pacing.await?;
+    drop(senders);
     while let Some(told) = workers.join_next().await {
         all.merge(&told?);
     }
@@ -179,32 +205,43 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Told> {
     Ok(all)
 }
 
-/// Hands out what is due until the end; how many were due, and how many nobody could send.
-fn pace(plan: &Plan, shared: &Shared, senders: &[UnboundedSender<Instant>]) -> (u64, u64) {
-    let start = Instant::now();
-    let (mut due, mut turned_away) = (0u64, 0u64);
+/// Says how many requests are due by now, until the end.
+fn pace(plan: &Plan, start: Instant, newly_due: &UnboundedSender<u64>) {
+    let mut due = 0;
     loop {
         let elapsed = start.elapsed();
         if elapsed >= plan.length {
-            return (due, turned_away);
+            return;
         }
-        let mut desk = shared.lock();
-        loop {
-            #[expect(clippy::cast_precision_loss, reason = "requests far below 2^53")]
-            let at = Duration::from_secs_f64(due as f64 / plan.rate);
-            if at > elapsed {
-                break;
-            }
+        let before = due;
+        while plan.due_after(due) <= elapsed {
             due += 1;
-            match desk.free.pop_front() {
-                Some(number) => drop(senders[number].send(start + at)),
-                None if desk.waiting.len() < plan.waiting_max => desk.waiting.push_back(start + at),
-                None => turned_away += 1,
-            }
         }
-        drop(desk);
-        std::thread::sleep(STEP);
+        if due > before && newly_due.send(due).is_err() {
+            return;
+        }
+        std::thread::sleep(STEP.max(plan.due_after(due).saturating_sub(start.elapsed())));
     }
+}
+
+/// Gives requests to free connections, or lets them wait; how many there was no room for.
+fn hand_out(
+    plan: &Plan,
+    start: Instant,
+    due: Range<u64>,
+    shared: &Shared,
+    senders: &[UnboundedSender<Instant>],
+) -> u64 {
+    let mut turned_away = 0;
+    let mut desk = shared.lock();
+    for at in due.map(|number| start + plan.due_after(number)) {
+        match desk.free.pop_front() {
+            Some(connection) => drop(senders[connection].send(at)),
+            None if desk.waiting.len() < plan.waiting_max => desk.waiting.push_back(at),
+            None => turned_away += 1,
+        }
+    }
+    turned_away
 }
 
 async fn work(

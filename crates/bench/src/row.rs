@@ -82,6 +82,14 @@ impl Row {
         self.facts.push((what.into(), value));
     }
 
+    /// What the ceiling cost, in place of what an earlier round of it did.
+    pub(crate) fn ceiling_cost(&mut self, usage: &BTreeMap<&'static str, Usage>) {
+        self.facts.retain(|(name, _)| !name.starts_with("ceiling CPU"));
+        for (group, usage) in usage.iter().filter(|(group, _)| **group != "driver") {
+            self.fact(format!("ceiling CPU s/M {group}"), usage.cpu_seconds_per_million);
+        }
+    }
+
     pub(crate) fn goal(&mut self, what: &str, bound: Bound, reached: f64) {
         // What could not be measured, such as a ratio to nothing, is not met.
         let met = reached.is_finite() && bound.holds(reached);

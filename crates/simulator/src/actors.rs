@@ -237,7 +237,7 @@ async fn settle(port: &Port, batches: &mut [OrderBatch]) -> Vec<Report> {
             let epoch = port.world(|world| world.database.committed.sale.epoch);
             batches.iter_mut().for_each(|batch| batch.epoch = Epoch(epoch.0));
         }
-        let orders = arrange(batches);
+        let orders = arrange(&*batches);
         let settled = match settle_in_one(port, &orders, Belief::AllNew).await {
             Ok(None) => settle_in_one(port, &orders, Belief::Mixed).await,
             settled => settled,

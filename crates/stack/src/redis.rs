@@ -67,7 +67,7 @@ pub(crate) fn specs(nodes: usize, dir: &DataDir, settings: &Settings) -> anyhow:
         // noeviction and the append-only file are what a settler checks before it vouches.
         let mut config = format!(
             "bind 127.0.0.1\nport {port}\nrequirepass {}\ndir \"{}\"\nsave \"\"\nappendonly yes\n\
-             appendfsync everysec\nmaxmemory-policy noeviction\ndaemonize no\n",
+             appendfsync everysec\nauto-aof-rewrite-min-size 1gb\nmaxmemory-policy noeviction\ndaemonize no\n",
             settings.password,
             data.display(),
         );

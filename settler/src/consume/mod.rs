@@ -254,13 +254,12 @@ impl Consume {
         let mut backoff = Backoff::for_connection();
         let held_since = Instant::now();
         loop {
-            let batches: Vec<OrderBatch> =
-                batch.messages.iter_mut().flat_map(|m| m.batches.iter().cloned()).collect();
-            if batches.is_empty() {
+            if batch.messages.is_empty() {
                 return Ok(Some(Settled::default()));
             }
             let started = Instant::now();
-            let error = match settle_batch(&self.pool, &batches).await {
+            let batches = batch.messages.iter().flat_map(|message| &message.batches);
+            let error = match settle_batch(&self.pool, batches).await {
                 Ok(settled) => {
                     self.count(batch, &settled, started.elapsed());
                     return Ok(Some(settled));

@@ -24,9 +24,9 @@ pub struct SettleOrder {
 }
 
 /// Flattens micro-batches into the order they are judged in, each id once.
-pub fn arrange(batches: &[OrderBatch]) -> Vec<SettleOrder> {
+pub fn arrange<'a>(batches: impl IntoIterator<Item = &'a OrderBatch>) -> Vec<SettleOrder> {
     let mut orders: Vec<_> = batches
-        .iter()
+        .into_iter()
         .flat_map(|batch| {
             batch.orders.iter().map(|order| SettleOrder {
                 product: batch.product,
@@ -42,12 +42,25 @@ pub fn arrange(batches: &[OrderBatch]) -> Vec<SettleOrder> {
     orders
 }
 
+/// Neighbours of one product: all of its orders, where they are arranged.
+pub fn by_product(orders: &[SettleOrder]) -> impl Iterator<Item = (ProductId, &[SettleOrder])> {
+    let runs = orders.chunk_by(|one, next| one.product == next.product);
+    runs.map(|run| (run[0].product, run))
+}
+
+/// Units these orders ask of each product.
+pub fn units_asked(orders: &[SettleOrder]) -> HashMap<ProductId, i64> {
+    let mut asked = HashMap::new();
+    for (product, orders) in by_product(orders) {
+        *asked.entry(product).or_default() +=
+            orders.iter().map(|order| order.order.quantity.units()).sum::<i64>();
+    }
+    asked
+}
+
 /// Whether every product holds all the units asked of it, so that nobody has to be chosen.
 pub fn units_suffice(orders: &[SettleOrder], products: &HashMap<ProductId, LockedProduct>) -> bool {
-    let mut asked: HashMap<ProductId, i64> = HashMap::new();
-    for order in orders {
-        *asked.entry(order.product).or_default() += order.order.quantity.units();
-    }
+    let asked = units_asked(orders);
     asked.iter().all(|(id, units)| products.get(id).is_some_and(|p| *units <= p.stock))
 }
 
@@ -103,9 +116,10 @@ pub fn effects_of(
     holders: &[HolderRow],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Vec<Effect> {
-    let is_older =
-        |o: &SettleOrder| products.get(&o.product).is_some_and(|product| o.epoch < product.epoch);
-    let adopted = confirmed.iter().filter(|o| is_older(o)).map(|o| (o.product, o.order));
+    let adopted = by_product(confirmed).flat_map(|(product, orders)| {
+        let epoch = products.get(&product).map_or(Epoch(0), |product| product.epoch);
+        orders.iter().filter(move |o| o.epoch < epoch).map(move |o| (product, o.order))
+    });
     let voided = voided.iter().map(|o| (o.product, EffectKind::Void(o.order)));
     let restored = holders.iter().map(|holder| (holder.product, holder.order));
     let mut next: HashMap<ProductId, i64> =

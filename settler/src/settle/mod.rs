@@ -23,7 +23,9 @@ use service::postgres::DatabaseError;
 
 pub use ledger::{Ledger, StockChange, StockTaken};
 
-use decide::{SettleOrder, Verdict, arrange, effects_of, judge, units_suffice};
+use decide::{
+    SettleOrder, Verdict, arrange, by_product, effects_of, judge, units_asked, units_suffice,
+};
 use transaction::Transaction;
 
 /// What a committed batch did.
@@ -92,7 +94,10 @@ pub enum Belief {
 ///
 /// # Errors
 /// See [`SettleError`]; after any of them nothing was recorded.
-pub async fn settle_batch(pool: &Pool, batches: &[OrderBatch]) -> Result<Settled, SettleError> {
+pub async fn settle_batch<'a>(
+    pool: &Pool,
+    batches: impl IntoIterator<Item = &'a OrderBatch>,
+) -> Result<Settled, SettleError> {
     let orders = arrange(batches);
     for belief in [Belief::AllNew, Belief::Mixed] {
         if let Some(settled) = settle(pool.get().await?, &orders, belief).await? {
@@ -142,7 +147,8 @@ pub async fn record_batch(
         decide_each(ledger, orders, products).await?
     };
     let Some((outcome, reports)) = recorded else { return Ok(None) };
-    let held = outcome.confirmed.iter().filter(|order| is_held(order, products)).count();
+    let held = by_product(&outcome.confirmed).filter(|(product, _)| is_held(*product, products));
+    let held = held.map(|(_, orders)| orders.len()).sum::<usize>();
     Ok(Some(Settled {
         confirmed: outcome.confirmed.len() - held,
         held,
@@ -156,14 +162,17 @@ fn check_products(
     orders: &[SettleOrder],
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Result<(), SettleError> {
-    let mut unknown: Vec<_> =
-        orders.iter().map(|o| o.product).filter(|id| !products.contains_key(id)).collect();
-    unknown.dedup();
+    let asked = by_product(orders);
+    let unknown: Vec<_> =
+        asked.map(|(product, _)| product).filter(|id| !products.contains_key(id)).collect();
     if !unknown.is_empty() {
         return Err(SettleError::UnknownProducts(unknown));
     }
-    let newer = orders.iter().find(|o| products.get(&o.product).is_some_and(|p| o.epoch > p.epoch));
-    match newer {
+    let mut newer = by_product(orders).filter_map(|(product, orders)| {
+        let epoch = products.get(&product)?.epoch;
+        orders.iter().find(|order| order.epoch > epoch)
+    });
+    match newer.next() {
         Some(order) => Err(SettleError::FutureEpoch { product: order.product, epoch: order.epoch }),
         None => Ok(()),
     }
@@ -283,10 +292,7 @@ async fn complete(
 }
 
 fn stock_changes(confirmed: &[SettleOrder], reports: &[Report]) -> Vec<StockChange> {
-    let mut units: HashMap<ProductId, i64> = HashMap::new();
-    for order in confirmed {
-        *units.entry(order.product).or_default() += order.order.quantity.units();
-    }
+    let units = units_asked(confirmed);
     let change = |report: &Report| StockChange {
         product: report.product,
         units: units.get(&report.product).copied().unwrap_or(0),
@@ -295,8 +301,8 @@ fn stock_changes(confirmed: &[SettleOrder], reports: &[Report]) -> Vec<StockChan
     reports.iter().map(change).collect()
 }
 
-fn is_held(order: &SettleOrder, products: &HashMap<ProductId, LockedProduct>) -> bool {
-    products.get(&order.product).is_some_and(|product| product.hold_seconds > 0)
+fn is_held(product: ProductId, products: &HashMap<ProductId, LockedProduct>) -> bool {
+    products.get(&product).is_some_and(|product| product.hold_seconds > 0)
 }
 
 fn gather_reports(
@@ -305,19 +311,24 @@ fn gather_reports(
     products: &HashMap<ProductId, LockedProduct>,
 ) -> Vec<Report> {
     let mut reports: HashMap<ProductId, Report> = HashMap::new();
-    let status = |order: &SettleOrder| match is_held(order, products) {
-        true => OrderStatus::Held,
-        false => OrderStatus::Confirmed,
-    };
-    let confirmed = outcome.confirmed.iter().map(|o| (o, status(o)));
-    let rejected = outcome.rejected.iter().map(|(o, _)| (o, OrderStatus::Rejected));
-    for (order, status) in confirmed.chain(rejected) {
-        let report = reports.entry(order.product).or_insert_with(|| Report::empty(order.product));
-        report.settled.push(SettledOrder { id: order.order.id, status });
+    for (product, orders) in by_product(&outcome.confirmed) {
+        let status = match is_held(product, products) {
+            true => OrderStatus::Held,
+            false => OrderStatus::Confirmed,
+        };
+        let settled = orders.iter().map(|order| SettledOrder { id: order.order.id, status });
+        report_of(&mut reports, product).settled.extend(settled);
+    }
+    for (order, _) in &outcome.rejected {
+        let settled = SettledOrder { id: order.order.id, status: OrderStatus::Rejected };
+        report_of(&mut reports, order.product).settled.push(settled);
     }
     for effect in effects {
-        let report = reports.entry(effect.product).or_insert_with(|| Report::empty(effect.product));
-        report.effects.push(effect);
+        report_of(&mut reports, effect.product).effects.push(effect);
     }
     reports.into_values().collect()
+}
+
+fn report_of(reports: &mut HashMap<ProductId, Report>, product: ProductId) -> &mut Report {
+    reports.entry(product).or_insert_with(|| Report::empty(product))
 }

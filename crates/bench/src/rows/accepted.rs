@@ -107,10 +107,7 @@ pub(crate) async fn press_ceiling(
     let buyers = Buyers { first_user: 1, product: 1, ..Buyers::default() };
     let pressed = wrk::press(&url(&ceiling.stack), connections, length, &buyers).await?;
     let usage = ceiling.meter.read().since(&before, pressed.requests);
-    row.facts.retain(|(name, _)| !name.starts_with("ceiling CPU"));
-    for (group, usage) in usage.iter().filter(|(group, _)| **group != "driver") {
-        row.fact(format!("ceiling CPU s/M {group}"), usage.cpu_seconds_per_million);
-    }
+    row.ceiling_cost(&usage);
     Ok(pressed)
 }
 

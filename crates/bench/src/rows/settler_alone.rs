@@ -59,7 +59,7 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let mut row = Row::new("settler-alone", format!("{ORDERS} orders queued"));
     row.unit = "orders";
     let orders = make_orders()?;
-    let mut bare = vec![insert_bare(&system, &orders).await?];
+    let mut bare = vec![insert_bare(&system, &orders, &mut row).await?];
     truncate(&system).await?;
     fill_queue(&system, &orders).await?;
     let before = system.meter.read();
@@ -75,7 +75,7 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     row.check("every queued order is confirmed", missing == 0, format!("{missing} missing"));
     system.stack.stop("settler-1").await?;
     truncate(&system).await?;
-    bare.push(insert_bare(&system, &orders).await?);
+    bare.push(insert_bare(&system, &orders, &mut row).await?);
     row.ceiling_per_second = Some(super::accepted::mean(bare.into_iter()));
     row.goal("of a bare insert", Bound::AtLeast(0.7), row.ratio().unwrap_or(f64::NAN));
     let rate = row.per_second.unwrap_or(f64::NAN);
@@ -103,7 +103,11 @@ async fn truncate(system: &System) -> anyhow::Result<()> {
 
 /// Rows a second.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-async fn insert_bare(system: &System, orders: &[QueuedOrder]) -> anyhow::Result<f64> {
+async fn insert_bare(
+    system: &System,
+    orders: &[QueuedOrder],
+    row: &mut Row,
+) -> anyhow::Result<f64> {
     let client: Client = connect(&system.stack).await?;
     let statement = client.prepare(BARE).await?;
     let columns: Vec<(Vec<Uuid>, Vec<i64>, Vec<i64>)> = orders
@@ -116,11 +120,13 @@ async fn insert_bare(system: &System, orders: &[QueuedOrder]) -> anyhow::Result<
             )
         })
         .collect();
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), system.meter.read());
     for (ids, users, seqs) in &columns {
         client.execute(&statement, &[ids, users, seqs]).await?;
     }
-    Ok(orders.len() as f64 / started.elapsed().as_secs_f64())
+    let elapsed = started.elapsed();
+    row.ceiling_cost(&system.meter.read().since(&before, u64::try_from(orders.len())?));
+    Ok(orders.len() as f64 / elapsed.as_secs_f64())
 }
 
 /// Publishes every order as an edge does: in micro-batches, confirmed.
