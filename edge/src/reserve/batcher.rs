@@ -11,7 +11,7 @@ use domain::{ProductId, Reserved};
 use service::backoff::Backoff;
 use service::kill_point;
 use service::redis_pool::{LoadedScript, RedisCallError, RedisCalls, RedisPool};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use super::clock::RedisClock;
 use super::linger::{Last, gather, linger};
 use super::reply::{Decided, Reply, decode};
 use super::sold_out::{SoldOut, Watcher};
+use super::turn::{Turn, Way};
 use super::{Answer, Limits, Request, ReserveError};
 use crate::metrics::Metrics;
 use crate::publish::PublishHandle;
@@ -59,7 +60,7 @@ enum Told {
 impl Batcher {
     /// Runs until every sender is gone and nothing waits.
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Request>) {
-        let turn = Arc::new(Semaphore::new(1));
+        let turn = Turn::new();
         // Whoever watches the sale ends with this loop.
         let stop = CancellationToken::new();
         let _ends = stop.clone().drop_guard();
@@ -71,10 +72,10 @@ impl Batcher {
             batch.push(first);
             take_waiting(&mut inbox, &mut batch, batch_max);
             let last = Last { requests, since: called.elapsed() };
-            let permit = self.linger(&turn, batch.len(), last).await;
+            let way = self.linger(&turn, batch.len(), last).await;
             take_waiting(&mut inbox, &mut batch, batch_max);
             (called, requests) = (Instant::now(), batch.len());
-            let told = self.decide(batch, permit).await;
+            let told = self.decide(batch, way).await;
             if told != Told::Nothing {
                 self.pace.note(began.elapsed());
             }
@@ -84,21 +85,14 @@ impl Batcher {
         }
     }
 
-    /// Gathers, and waits for the batch before this one, as long as that is worth it. The permit
-    /// stands for the way from here to the broker's confirm.
-    async fn linger(
-        &self,
-        turn: &Arc<Semaphore>,
-        waiting: usize,
-        last: Last,
-    ) -> Option<OwnedSemaphorePermit> {
+    /// Gathers, and waits for the batch before this one, as long as that is worth it.
+    async fn linger(&self, turn: &Arc<Turn>, waiting: usize, last: Last) -> Way {
         let linger = linger(waiting, self.limits.batch_max, self.limits.linger_max);
-        let gather = gather(last, linger);
+        let gather = gather(last, turn.took(), linger);
         if !gather.is_zero() {
             tokio::time::sleep(gather).await;
         }
-        let permit = tokio::time::timeout(linger - gather, turn.clone().acquire_owned());
-        permit.await.ok()?.ok()
+        turn.begin(linger - gather).await
     }
 
     fn watcher(&self, stop: CancellationToken) -> Watcher<RedisPool> {
@@ -107,7 +101,7 @@ impl Batcher {
     }
 
     /// Decides a batch and answers it.
-    async fn decide(&self, batch: Vec<Request>, permit: Option<OwnedSemaphorePermit>) -> Told {
+    async fn decide(&self, batch: Vec<Request>, way: Way) -> Told {
         let batch = turn_away_late(batch, self.limits.buy_timeout, Instant::now());
         let Some(oldest) = batch.iter().map(|request| request.arrived).min() else {
             return Told::Nothing;
@@ -117,7 +111,7 @@ impl Batcher {
         match self.call_until(&batch, oldest + self.limits.buy_timeout).await {
             Ok(decided) => {
                 let sold_out = decided.answers.contains(&Reserved::SoldOut);
-                self.answer(batch, decided, permit);
+                self.answer(batch, decided, way);
                 if sold_out { Told::SoldOut } else { Told::Decisions }
             }
             Err(error) => {
@@ -188,7 +182,7 @@ impl Batcher {
     }
 
     /// Answers refusals at once, and acceptances when the broker has them, or soon enough.
-    fn answer(&self, batch: Vec<Request>, decided: Decided, permit: Option<OwnedSemaphorePermit>) {
+    fn answer(&self, batch: Vec<Request>, decided: Decided, way: Way) {
         let available = decided.available;
         let mut accepted = Vec::new();
         let mut orders = Vec::new();
@@ -227,7 +221,7 @@ impl Batcher {
                 tokio::spawn(async move {
                     // Late or unknown: the outbox holds the order, so the promise stands.
                     let _ = tokio::time::timeout(confirm_timeout, confirmed).await;
-                    drop(permit);
+                    way.confirmed();
                     kill_point::pass("edge.confirmed");
                     tell();
                 });

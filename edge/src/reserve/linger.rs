@@ -1,19 +1,20 @@
-//! How long a batch waits for company. Pure: what waits and what was called before in, a duration
-//! out.
+//! How long a batch waits for company. Pure: what waits, what was called before and how long that
+//! took in, a duration out.
 //!
 //! A batch waits for the one before it: what arrives between a call to Redis and the broker's
-//! confirm shares the next call, message and wake-up. The slower these are, as on a machine that is
-//! full, the larger batches become. Where they are fast, calls under load still begin at most so
-//! often, as each costs the same whatever its size.
+//! confirm shares the next call, message and wake-up. Under load calls begin some such ways apart,
+//! as each costs the same whatever its size. The slower they are, as on a machine that is full, the
+//! larger batches become; where they are fast, nobody waits longer than a few of them take.
 //! Invariant: nobody waits when no batch is under way and the last one was small or long ago.
 
 use std::time::Duration;
 
 /// A batch this large is worth no further wait: one call costs little more an order than a larger.
 const TARGET: usize = 128;
-/// Shortest time between the beginnings of two calls under load. With less, more of the machine
-/// goes into calls, messages and wake-ups; with more, buyers only wait longer (perf/RESULTS.md).
-const PERIOD: Duration = Duration::from_millis(6);
+/// How many times what a batch takes lies between the beginnings of two calls under load. With less,
+/// more of the machine goes into calls, messages and wake-ups; with more, buyers only wait longer
+/// (perf/RESULTS.md).
+const WAYS_APART: u32 = 2;
 /// A call for fewer requests is no load.
 const COMPANY_MIN: usize = 2;
 
@@ -29,12 +30,13 @@ pub(super) struct Last {
     pub(super) since: Duration,
 }
 
-/// How long a batch gathers after `last`, given how long it may [`linger`].
-pub(super) fn gather(last: Last, linger: Duration) -> Duration {
+/// How long a batch gathers after `last`, when batches take so long from the call to the confirm,
+/// given how long it may [`linger`].
+pub(super) fn gather(last: Last, took: Duration, linger: Duration) -> Duration {
     if last.requests < COMPANY_MIN {
         return Duration::ZERO;
     }
-    PERIOD.min(linger).saturating_sub(last.since)
+    took.saturating_mul(WAYS_APART).min(linger).saturating_sub(last.since)
 }
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod tests {
 
     const MAX: Duration = Duration::from_millis(10);
     const JUST_NOW: Duration = Duration::from_millis(1);
+    const TOOK: Duration = Duration::from_millis(3);
 
     #[test]
     fn a_batch_waits_until_it_is_worth_a_call() {
@@ -54,15 +57,21 @@ mod tests {
     #[test]
     fn batches_of_one_never_wait() {
         assert_eq!(linger(1, 1, MAX), Duration::ZERO);
-        assert_eq!(gather(Last { requests: 8, since: JUST_NOW }, Duration::ZERO), Duration::ZERO);
+        let last = Last { requests: 8, since: JUST_NOW };
+        assert_eq!(gather(last, TOOK, Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
-    fn under_load_calls_begin_a_period_apart() {
+    fn under_load_calls_begin_as_far_apart_as_two_of_them_take() {
         let last = |requests, since| Last { requests, since };
-        assert_eq!(gather(last(2, JUST_NOW), MAX), PERIOD - JUST_NOW);
-        assert_eq!(gather(last(2, PERIOD), MAX), Duration::ZERO, "long ago");
-        assert_eq!(gather(last(1, JUST_NOW), MAX), Duration::ZERO, "no load");
-        assert_eq!(gather(last(2, Duration::ZERO), JUST_NOW), JUST_NOW, "no longer than allowed");
+        assert_eq!(gather(last(2, JUST_NOW), TOOK, MAX), 2 * TOOK - JUST_NOW);
+        assert_eq!(gather(last(2, 2 * TOOK), TOOK, MAX), Duration::ZERO, "long ago");
+        assert_eq!(gather(last(1, JUST_NOW), TOOK, MAX), Duration::ZERO, "no load");
+        assert_eq!(
+            gather(last(2, Duration::ZERO), Duration::MAX, MAX),
+            MAX,
+            "no longer than allowed"
+        );
+        assert_eq!(gather(last(2, JUST_NOW), Duration::ZERO, MAX), Duration::ZERO, "the first");
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod linger;
 pub mod reply;
 mod sold_out;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

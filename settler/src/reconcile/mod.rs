@@ -156,7 +156,7 @@ impl Reconciler {
         let client = self.pool.get().await?;
         let statement = client.prepare_cached(AUDIT_SALES).await?;
         let known = self.before.values().map(|look| look.ledger);
-        let known = known.filter(|_| self.looks % COUNT_ALL_EVERY != 0);
+        let known = known.filter(|_| !self.looks.is_multiple_of(COUNT_ALL_EVERY));
         let (ids, versions): (Vec<_>, Vec<_>) =
             known.map(|ledger| (ledger.product.get(), ledger.version)).unzip();
         let rows = client.query(&statement, &[&ids, &versions]).await?;
