@@ -2,8 +2,8 @@
 //! moment the request was due: a stall counts for everyone who came during it (no coordinated
 //! omission).
 //!
-//! One thread presses over all connections, so that no request wakes another core, and one paces, as
-//! a runtime's timers are a millisecond coarse.
+//! One thread presses over all connections, so that no request wakes another core, and one paces,
+//! as a runtime's timers are a millisecond coarse.
 //! Invariant: every request that was due is answered, broken, or counted as turned away here.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 /// A batch this large is worth no further wait: one call costs little more an order than a larger.
 const TARGET: usize = 128;
-/// How many times what a batch takes lies between the beginnings of two calls under load. With less,
-/// more of the machine goes into calls, messages and wake-ups; with more, buyers only wait longer
-/// (perf/RESULTS.md).
+/// How many times what a batch takes lies between the beginnings of two calls under load. With
+/// less, more of the machine goes into calls, messages and wake-ups; with more, buyers only wait
+/// longer (perf/RESULTS.md).
 const WAYS_APART: u32 = 2;
 /// A call for fewer requests is no load.
 const COMPANY_MIN: usize = 2;

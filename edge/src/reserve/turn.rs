@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How much of the mean the newest of the ways is, as one in so many: a single stall is no new pace.
+/// How much of the mean the newest way is, as one in so many: a single stall is no new pace.
 const SMOOTHING: u32 = 8;
 
 /// Shared by the loop of a product and the batches it sent on their way.
