@@ -1,5 +1,6 @@
 //! The table for people and the JSON for programs; both hold every row.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -103,12 +104,16 @@ pub(crate) fn lines(row: &Row) -> Vec<String> {
         lines.push(format!(
             "    CPU s per million {}: {}",
             row.unit,
-            join(row, |usage| { format!("{:.1}", usage.cpu_seconds_per_million) })
+            join(&row.usage, per_million)
         ));
-        let switches = join(row, |usage| usage.context_switches.to_string());
+        let switches = join(&row.usage, |usage| usage.context_switches.to_string());
         lines.push(format!("    context switches: {switches}"));
-        let memory = join(row, |usage| (usage.memory_bytes / 1_048_576).to_string());
+        let memory = join(&row.usage, |usage| (usage.memory_bytes / 1_048_576).to_string());
         lines.push(format!("    memory MiB: {memory}"));
+    }
+    if !row.ceiling_usage.is_empty() {
+        let cost = join(&row.ceiling_usage, per_million);
+        lines.push(format!("    CPU s per million of the ceiling: {cost}"));
     }
     let facts: Vec<_> =
         row.facts.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
@@ -131,10 +136,14 @@ pub(crate) fn lines(row: &Row) -> Vec<String> {
 }
 
 /// Each group with its value, groups that have none left out.
-fn join(row: &Row, show: impl Fn(&Usage) -> String) -> String {
-    let parts = row.usage.iter().map(|(group, usage)| (group, show(usage)));
+fn join(usage: &BTreeMap<&'static str, Usage>, show: impl Fn(&Usage) -> String) -> String {
+    let parts = usage.iter().map(|(group, usage)| (group, show(usage)));
     let parts = parts.filter(|(_, value)| !matches!(value.as_str(), "0" | "0.0"));
     parts.map(|(group, value)| format!("{group} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn per_million(usage: &Usage) -> String {
+    format!("{:.1}", usage.cpu_seconds_per_million)
 }
 
 fn said(program: &str, args: &[&str]) -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::accounting::Usage;
+use crate::accounting::{self, Usage};
 
 /// What one measurement says.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -25,6 +25,11 @@ pub(crate) struct Row {
     pub(crate) ceiling_per_second: Option<f64>,
     /// By process group.
     pub(crate) usage: BTreeMap<&'static str, Usage>,
+    /// Of the ceiling.
+    pub(crate) ceiling_usage: BTreeMap<&'static str, Usage>,
+    /// Requests it is the cost of.
+    #[serde(skip)]
+    ceiling_requests: u64,
     /// Everything else worth knowing, by name with its unit.
     pub(crate) facts: Vec<(String, f64)>,
     pub(crate) goals: Vec<Goal>,
@@ -82,12 +87,10 @@ impl Row {
         self.facts.push((what.into(), value));
     }
 
-    /// What the ceiling cost, in place of what an earlier round of it did.
-    pub(crate) fn ceiling_cost(&mut self, usage: &BTreeMap<&'static str, Usage>) {
-        self.facts.retain(|(name, _)| !name.starts_with("ceiling CPU"));
-        for (group, usage) in usage.iter().filter(|(group, _)| **group != "driver") {
-            self.fact(format!("ceiling CPU s/M {group}"), usage.cpu_seconds_per_million);
-        }
+    /// Adds what one round of the ceiling cost.
+    pub(crate) fn ceiling_cost(&mut self, usage: &BTreeMap<&'static str, Usage>, requests: u64) {
+        self.ceiling_requests += requests;
+        accounting::add(&mut self.ceiling_usage, usage, self.ceiling_requests);
     }
 
     pub(crate) fn goal(&mut self, what: &str, bound: Bound, reached: f64) {

@@ -95,7 +95,7 @@ async fn measure(lab: &mut Lab, connections: usize) -> anyhow::Result<Row> {
     Ok(row)
 }
 
-/// One run against the ceiling; what it cost is added to the row's facts.
+/// One run against the ceiling; what it cost is added to the row.
 pub(crate) async fn press_ceiling(
     lab: &mut Lab,
     connections: usize,
@@ -107,7 +107,7 @@ pub(crate) async fn press_ceiling(
     let buyers = Buyers { first_user: 1, product: 1, ..Buyers::default() };
     let pressed = wrk::press(&url(&ceiling.stack), connections, length, &buyers).await?;
     let usage = ceiling.meter.read().since(&before, pressed.requests);
-    row.ceiling_cost(&usage);
+    row.ceiling_cost(&usage, pressed.requests);
     Ok(pressed)
 }
 

@@ -1,5 +1,5 @@
 //! `lua/reserve.lua` in a real Redis that does nothing else, in batches of several sizes, against
-//! redis-benchmark on the smallest script that sells: one unit a call, one user nobody remembers.
+//! redis-benchmark on the smallest script that makes an order, one a call.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::accepted::mean;
 use crate::lab::{Lab, PLENTY};
 use crate::resp::Pipe;
 use crate::row::{Bound, Row};
@@ -18,11 +19,16 @@ use crate::system::System;
 const SIZES: [(usize, usize); 4] = [(1, 150_000), (8, 400_000), (64, 800_000), (256, 800_000)];
 /// Connections of the driver.
 const CONNECTIONS: usize = 16;
-/// Calls of the smallest script.
-const MINIMAL_CALLS: i64 = 400_000;
-const MINIMAL: &str = include_str!("../../../../perf/ceilings/sell_one.lua");
+/// How long Redis may take to free what was unlinked.
+const FREED: Duration = Duration::from_millis(500);
+/// Calls of each script that sells one unit.
+const CALLS: i64 = 400_000;
+/// The smallest script that makes an order.
+const RESERVE_ONE: &str = include_str!("../../../../perf/ceilings/reserve_one.lua");
+/// A bare counter.
+const SELL_ONE: &str = include_str!("../../../../perf/ceilings/sell_one.lua");
 
-/// Measures the smallest script, then each size.
+/// Measures the scripts that sell one unit, then each size, in turn.
 ///
 /// # Errors
 /// When something does not start or answer.
@@ -39,15 +45,17 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             system.stack.stop(&process.name).await?;
         }
     }
-    let mut minimal = Vec::new();
+    let (mut orders, mut units) = (Vec::new(), Vec::new());
     let mut rows = Vec::new();
     for ((batch, reservations), product) in SIZES.into_iter().zip(products) {
-        minimal.push(run_minimal(&mut system).await?);
+        orders.push(call_one(&mut system, RESERVE_ONE).await?);
+        units.push(call_one(&mut system, SELL_ONE).await?);
         rows.push(measure(&mut system, product, batch, reservations).await?);
     }
-    let ceiling = super::accepted::mean(minimal.into_iter());
+    let (orders, units) = (mean(orders.into_iter()), mean(units.into_iter()));
     for row in &mut rows {
-        row.ceiling_per_second = Some(ceiling);
+        row.ceiling_per_second = Some(orders);
+        row.fact("a bare counter, calls/s", units);
         if row.of == "batches of 64" {
             row.goal("over one order a call", Bound::AtLeast(3.0), row.ratio().unwrap_or(f64::NAN));
         }
@@ -56,25 +64,31 @@ pub(crate) async fn rows(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Calls a second of the smallest script.
-async fn run_minimal(system: &mut System) -> anyhow::Result<f64> {
-    let load = ["LOAD", MINIMAL];
-    let sha: String = redis::cmd("SCRIPT").arg(&load).query_async(&mut system.redis).await?;
+/// Calls a second of a script that sells one unit a call, each to another user.
+async fn call_one(system: &mut System, script: &str) -> anyhow::Result<f64> {
+    let sha: String =
+        redis::cmd("SCRIPT").arg(&["LOAD", script]).query_async(&mut system.redis).await?;
     redis::cmd("SET").arg("units").arg(PLENTY).query_async::<()>(&mut system.redis).await?;
     let info = system.stack.redis_url().into_connection_info()?;
     let address = info.addr().to_string();
     let (host, port) = address.rsplit_once(':').context("redis has a port")?;
-    let calls = MINIMAL_CALLS.to_string();
     let output = Command::new("redis-benchmark")
-        .args(["-h", host, "-p", port, "-c", "50", "-P", "16", "-n", &calls, "--csv"])
+        .args(["-h", host, "-p", port, "-c", "50", "-P", "16", "-n", &CALLS.to_string(), "--csv"])
         .args(["-a", info.redis_settings().password().unwrap_or_default()])
-        .args(["-r", "100000000", "EVALSHA", &sha, "1", "units", "__rand_int__"])
+        .args(["-r", "1000000000", "EVALSHA", &sha, "2", "units", "users"])
+        .args(["__rand_int__", "019a0000-0000-7000-8000-__rand_int__"])
         .output()
         .await
         .context("running redis-benchmark; on Debian it is in the package redis-tools")?;
-    let left: i64 = redis::cmd("GET").arg("units").query_async(&mut system.redis).await?;
+    let mut pipe = redis::pipe();
+    pipe.cmd("GET").arg("units").cmd("HLEN").arg("users").cmd("UNLINK").arg("users");
+    let (left, users, _): (i64, i64, i64) = pipe.query_async(&mut system.redis).await?;
     let sold = PLENTY - left;
-    ensure!(sold >= MINIMAL_CALLS, "the smallest script sold {sold} of {MINIMAL_CALLS} units");
+    // Users are drawn from a thousand million: some hundred come twice.
+    ensure!(sold >= CALLS - CALLS / 1000, "{sold} of {CALLS} units were sold");
+    ensure!(users == 0 || users == sold, "{sold} units were sold to {users} users");
+    // What is unlinked is freed in the background; the next must not pay for it.
+    tokio::time::sleep(FREED).await;
     let text = String::from_utf8_lossy(&output.stdout);
     parse_csv(&text).with_context(|| format!("redis-benchmark said something else: {text}"))
 }
@@ -136,8 +150,8 @@ async fn check(
     row.check("every user has one unit", buyers == made && PLENTY - available == made, figures);
     let keys = ["buyers", "outbox"].map(|key| format!("{key}:{{{product}}}"));
     redis::cmd("UNLINK").arg(&keys).query_async::<()>(&mut system.redis).await?;
-    // What is unlinked is freed in the background; the next size must not pay for it.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // As above.
+    tokio::time::sleep(FREED).await;
     Ok(())
 }
 

@@ -125,7 +125,8 @@ async fn insert_bare(
         client.execute(&statement, &[ids, users, seqs]).await?;
     }
     let elapsed = started.elapsed();
-    row.ceiling_cost(&system.meter.read().since(&before, u64::try_from(orders.len())?));
+    let inserted = u64::try_from(orders.len())?;
+    row.ceiling_cost(&system.meter.read().since(&before, inserted), inserted);
     Ok(orders.len() as f64 / elapsed.as_secs_f64())
 }
 
