@@ -1,6 +1,7 @@
 //! Where programs are: servers on PATH and in the places Debian puts them, ours beside the stack.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::Context;
 
@@ -25,6 +26,15 @@ pub(crate) fn postgres(name: &str) -> Option<PathBuf> {
 pub(crate) fn rabbitmq() -> Option<PathBuf> {
     let plain = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
     if plain.is_file() { Some(plain) } else { on_path("rabbitmq-server") }
+}
+
+/// What runs a program under another scheduling policy; nothing where the system refuses that, such
+/// as in a sandbox.
+pub(crate) fn chrt() -> Option<PathBuf> {
+    let chrt = on_path("chrt")?;
+    let mut tried = std::process::Command::new(&chrt);
+    tried.args(["--batch", "0", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    tried.status().is_ok_and(|status| status.success()).then_some(chrt)
 }
 
 /// Where tools go that no package of Debian holds.

@@ -61,7 +61,7 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     /// Where it is reached.
     pub(crate) url: String,
-    /// The program; it is executed, never wrapped.
+    /// The program. What stands before another becomes it, so that the pid stays.
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) args: Vec<String>,

@@ -53,7 +53,7 @@ pub(crate) fn edge(
     let port = settings.ports[&name];
     let (program, args) = match instead {
         Some(instead) => instead.clone(),
-        None => (find::program("edge")?, vec!["run".to_owned()]),
+        None => in_batches(find::program("edge")?, vec!["run".to_owned()]),
     };
     let mut spec = Spec::new(&name, program, Ready::Readyz(port));
     spec.url = format!("http://127.0.0.1:{port}");
@@ -64,6 +64,15 @@ pub(crate) fn edge(
     spec.env.push(("INSTANCE_NAME".to_owned(), name));
     spec.grace = Duration::from_secs(12);
     Ok(spec)
+}
+
+/// The program under SCHED_BATCH (sched(7)), as compose runs it: waking it does not interrupt
+/// whoever works on that core, and it then finds more to do at once (perf/RESULTS.md). As it is
+/// where that is not allowed.
+fn in_batches(program: PathBuf, args: Vec<String>) -> (PathBuf, Vec<String>) {
+    let Some(chrt) = find::chrt() else { return (program, args) };
+    let own = ["--batch".to_owned(), "0".to_owned(), program.display().to_string()];
+    (chrt, own.into_iter().chain(args).collect())
 }
 
 /// One settler.

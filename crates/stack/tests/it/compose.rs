@@ -258,8 +258,16 @@ fn health_and_start_commands_are_ones_the_programs_have() {
             assert_eq!((kind.as_str(), asked.as_str()), ("CMD", stage));
             commands.push(arguments.to_vec());
         }
+        // What stands before the program, such as another scheduling policy.
+        let mut before = strings(&service["entrypoint"]);
+        assert!(before.pop().is_none_or(|last| last == stage), "{name}: another entrypoint");
+        before.push(program(stage).display().to_string());
         for command in commands {
-            let asked = Command::new(program(stage)).args(&command).arg("--help").output().unwrap();
+            let asked = Command::new(&before[0])
+                .args(before[1..].iter().chain(&command))
+                .arg("--help")
+                .output()
+                .unwrap();
             assert!(asked.status.success() && !command.is_empty(), "{name}: {stage} {command:?}");
         }
     }

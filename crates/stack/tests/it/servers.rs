@@ -121,3 +121,17 @@ async fn commands_without_a_stack_say_so_and_fail() {
     let output = stack_command(folder.path(), &["reset"]).output().unwrap();
     assert!(!output.status.success(), "a directory that holds no stack is not deleted");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_thread_of_an_edge_is_scheduled_in_batches() {
+    let stack = Stack::start(StackOptions { edges: 1, ..StackOptions::default() }).await.unwrap();
+    let edge = process(&stack, "edge-1").pid;
+    let threads = std::fs::read_dir(format!("/proc/{edge}/task")).unwrap().flatten();
+    let policies: Vec<String> = threads
+        .map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap())
+        // Field 41 is the policy, 3 is SCHED_BATCH (proc(5), sched.h); field 3 follows the name.
+        .map(|stat| stat.rsplit_once(") ").unwrap().1.split(' ').nth(38).unwrap().to_owned())
+        .collect();
+    assert!(policies.len() > 1 && policies.iter().all(|policy| policy == "3"), "{policies:?}");
+    stack.shutdown().await;
+}
