@@ -53,8 +53,9 @@ pub(crate) fn edge(
     let port = settings.ports[&name];
     let (program, args) = match instead {
         Some(instead) => instead.clone(),
-        None => in_batches(find::program("edge")?, vec!["run".to_owned()]),
+        None => (find::program("edge")?, vec!["run".to_owned()]),
     };
+    let (program, args) = in_batches(program, args);
     let mut spec = Spec::new(&name, program, Ready::Readyz(port));
     spec.url = format!("http://127.0.0.1:{port}");
     spec.args = args;
