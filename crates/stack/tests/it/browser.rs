@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use http_body_util::Full;
 use hyper::Request;
@@ -14,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 use crate::buyer::send;
-use crate::wait::wait_until;
+use crate::wait::{DEADLINE, LOOK_EVERY, wait_until};
 
 /// What keeps Chromium off the network and able to run as root in a container.
 const ARGUMENTS: [&str; 10] = [
@@ -128,15 +129,22 @@ impl Browser {
         self.click_on(&format!("#{id}")).await;
     }
 
-    /// Clicks on the first element of a selector, as a mouse does: it must be there and be seen.
+    /// The first element of a selector, as soon as it is there: what a click leads to is drawn a
+    /// moment after the click (a `hashchange` is an event of its own).
+    pub(crate) async fn found(&self, selector: &str) -> Element {
+        let wait = self.client.wait().at_most(DEADLINE).every(LOOK_EVERY);
+        let found = wait.for_element(Locator::Css(selector)).await;
+        found.unwrap_or_else(|error| panic!("{selector}: {error}"))
+    }
+
+    /// Clicks on the first element of a selector, as a mouse does: it must be seen.
     pub(crate) async fn click_on(&self, selector: &str) {
-        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+        self.found(selector).await.click().await.unwrap();
     }
 
     /// Chooses an option of a list by its value.
     pub(crate) async fn choose(&self, selector: &str, value: &str) {
-        let list = self.client.find(Locator::Css(selector)).await.unwrap();
-        list.select_by_value(value).await.unwrap();
+        self.found(selector).await.select_by_value(value).await.unwrap();
     }
 
     /// Presses one key, `Tab` or `Enter`, wherever the focus is.

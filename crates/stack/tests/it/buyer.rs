@@ -13,7 +13,7 @@ use stack::Stack;
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, LOOK_EVERY};
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ impl Ledger {
                 // Recovering from a crash takes it a moment.
                 Err(error) => assert!(started.elapsed() < DEADLINE, "PostgreSQL: {error}"),
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -7,6 +7,9 @@ use stack::{Stack, State};
 /// How long a condition may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a condition is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Waits until `condition` holds; panics with `what` at the deadline.
 pub(crate) async fn wait_until<F: Future<Output = bool>>(
     what: &str,
@@ -15,7 +18,7 @@ pub(crate) async fn wait_until<F: Future<Output = bool>>(
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < DEADLINE, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -14,7 +14,7 @@ use stack::{Stack, StackOptions};
 
 use crate::admin::{Ask, shop as with_operators};
 use crate::browser::Browser;
-use crate::wait::{DEADLINE, wait_until};
+use crate::wait::{DEADLINE, LOOK_EVERY, wait_until};
 
 /// One sale on the page, and what is seen of it.
 pub(crate) struct Card<'a> {
@@ -56,7 +56,7 @@ impl<'a> Card<'a> {
             }
             let waiting = started.elapsed() < DEADLINE;
             assert!(waiting, "{part} of {} is {shown:?}, not {text:?}", self.product);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

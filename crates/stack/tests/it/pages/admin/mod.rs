@@ -7,7 +7,6 @@ mod sign_in;
 
 use std::time::{Duration, Instant};
 
-use fantoccini::Locator;
 use serde_json::{Value, json};
 use stack::Stack;
 
@@ -15,7 +14,7 @@ use super::access::findings;
 use crate::admin::TOKEN;
 use crate::browser::Browser;
 use crate::buyer::get;
-use crate::wait::{DEADLINE, wait_until};
+use crate::wait::{DEADLINE, LOOK_EVERY, wait_until};
 
 /// The page in a browser, for whoever sits at it.
 pub(crate) struct Desk<'a> {
@@ -60,13 +59,13 @@ impl<'a> Desk<'a> {
                 return shown;
             }
             assert!(started.elapsed() < DEADLINE, "{selector} says {shown:?}, not {text:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// Types into a field in place of what it says.
     async fn fill(&self, selector: &str, text: &str) {
-        let field = self.browser.client.find(Locator::Css(selector)).await.unwrap();
+        let field = self.browser.found(selector).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
