@@ -41,6 +41,19 @@ async fn add_available(redis: &mut MultiplexedConnection, units: i64) {
     change.arg("sale:{1}").arg("available").arg(units).exec_async(redis).await.unwrap();
 }
 
+/// Without the index that keeps a buyer to one order, orders are added up by buyer.
+async fn a_buyer_with_two_orders_is_found(stack: &Stack, ledger: &Ledger) {
+    let index = "SELECT pg_get_indexdef('orders_one_holder'::regclass)";
+    let index = ledger.text(index).await;
+    ledger.execute("DROP INDEX orders_one_holder").await;
+    assert_eq!(findings(stack), [""; 0]);
+    ledger.execute("UPDATE orders SET user_id = 1 WHERE user_id = 3").await;
+    assert_eq!(findings(stack), ["I5 by 1"], "each of the two orders is within the limit");
+    ledger.execute("UPDATE orders SET user_id = 3 WHERE user_id = 1 AND seq = 3").await;
+    ledger.execute(&index).await;
+    assert_eq!(findings(stack), [""; 0]);
+}
+
 async fn metric(stack: &Stack, line: &str) -> bool {
     let page = get(&stack.url("settler-1").unwrap(), "/metrics").await.unwrap();
     page.body.as_str().unwrap().lines().any(|l| l == line)
@@ -83,6 +96,7 @@ async fn every_drift_made_by_hand_is_reported_and_left_as_it_is() {
     ledger.execute("UPDATE orders SET quantity = 2 WHERE user_id = 1").await;
     assert_eq!(findings(&stack), ["I1 by -1", "I5 by 1"]);
     ledger.execute("UPDATE orders SET quantity = 1 WHERE user_id = 1").await;
+    a_buyer_with_two_orders_is_found(&stack, &ledger).await;
     ledger.execute("DELETE FROM orders WHERE user_id = 2").await;
     assert_eq!(findings(&stack), ["I1 by 1"], "an order vanished");
     wait_until("the metric says so", || async {
