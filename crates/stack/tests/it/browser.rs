@@ -96,7 +96,7 @@ impl Browser {
         bad.map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Light or dark, and a window of this size.
+    /// Light or dark, and a window of this size; waits until the page and its charts have it.
     pub(crate) async fn show_as(&self, scheme: &str, width: u32, height: u32) {
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         let size = json!({
@@ -104,6 +104,15 @@ impl Browser {
         });
         self.devtools("Emulation.setEmulatedMedia", media).await;
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+        let shown = format!(
+            "innerWidth === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches \
+             && [...document.querySelectorAll('.chart > .uplot')] \
+             .every((plot) => plot.clientWidth === plot.parentElement.clientWidth)"
+        );
+        wait_until(&format!("the page is {scheme}, and {width} wide"), || async {
+            self.value(&shown).await == json!(true)
+        })
+        .await;
     }
 
     /// Saves what is seen under `target/screenshots`.
@@ -142,8 +151,9 @@ impl Browser {
         self.found(selector).await.click().await.unwrap();
     }
 
-    /// Chooses an option of a list by its value.
+    /// Chooses an option of a list by its value, as soon as the list has it.
     pub(crate) async fn choose(&self, selector: &str, value: &str) {
+        self.found(&format!("{selector} option[value=\"{value}\"]")).await;
         self.found(selector).await.select_by_value(value).await.unwrap();
     }
 

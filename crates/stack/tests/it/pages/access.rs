@@ -1,7 +1,5 @@
 //! Every page for everyone: axe-core's rules, the keyboard, both languages, dark, narrow.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use stack::{Stack, StackOptions};
 
@@ -51,11 +49,13 @@ async fn every_page_is_accessible_in_every_colour_size_and_language() {
 
 /// No serious finding, nothing that scrolls sideways; a picture is kept of each.
 async fn check_everywhere(browser: &Browser, page: &str) {
-    // Some seconds of history make the chart a chart.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let old = "performance.now() > 2_000";
+    wait_until("some seconds of history make the chart a chart", || async {
+        browser.value(old).await == json!(true)
+    })
+    .await;
     for (name, scheme, width, height) in SIZES {
         browser.show_as(scheme, width, height).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
         browser.screenshot(&format!("{page}-{name}")).await;
         let overflow =
             "document.documentElement.scrollWidth - document.documentElement.clientWidth";

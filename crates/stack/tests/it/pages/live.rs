@@ -45,6 +45,14 @@ async fn attribute(browser: &Browser, selector: &str, name: &str) -> String {
     browser.value(&value).await.as_str().unwrap_or_default().to_owned()
 }
 
+/// Waits until a `data-` attribute says this.
+async fn becomes(browser: &Browser, selector: &str, name: &str, value: &str) {
+    wait_until(&format!("{name} of {selector} is {value}"), || async {
+        attribute(browser, selector, name).await == value
+    })
+    .await;
+}
+
 async fn shows(browser: &Browser, id: &str, wanted: impl Fn(&str) -> bool) {
     wait_until(&format!("{id} shows it"), || async { wanted(&browser.text(id).await) }).await;
 }
@@ -70,6 +78,19 @@ async fn happened(browser: &Browser, kind: &str, text: &str) {
     .await;
 }
 
+/// Waits until the newest event of a process is of this kind: a wall that stalled told before that
+/// the process was gone and is back.
+async fn happened_last(browser: &Browser, kind: &str, name: &str) {
+    let newest = format!(
+        "[...document.querySelectorAll('#log li')] \
+         .find((line) => line.textContent.includes('{name}'))?.dataset.kind ?? ''"
+    );
+    wait_until(&format!("{kind} is the newest of {name}"), || async {
+        browser.value(&newest).await == kind
+    })
+    .await;
+}
+
 fn process(name: &str) -> String {
     format!("[data-process=\"{name}\"]")
 }
@@ -88,7 +109,7 @@ async fn the_wall_shows_a_sale_and_whoever_carries_it() {
     assert_eq!(browser.text("hero-name").await, "iPhone 15 Pro");
     assert_eq!(browser.text("hero-stock").await, "1,000,000");
     shows(&browser, "oversold", |text| text == "0").await;
-    assert_eq!(attribute(&browser, "#verdict", "tone").await, "good");
+    becomes(&browser, "#verdict", "tone", "good").await;
     assert_eq!(browser.text("path-p50").await, "–", "nobody bought: nothing is known");
     assert_eq!(browser.text("end-value").await, "–");
 
@@ -127,7 +148,7 @@ async fn figures_move(browser: &Browser) {
     for name in EDGES.into_iter().chain(["settler-1"]) {
         let figure = format!("{} .tile-figure", process(name));
         wait_until(name, || async { positive(&browser.text_of(&figure).await) }).await;
-        assert_eq!(attribute(browser, &process(name), "tone").await, "good", "{name}");
+        becomes(browser, &process(name), "tone", "good").await;
     }
     // A million units at two hundred a second: nobody knows what is in an hour and a half.
     let kinds = ["sells_out", "far"];
@@ -142,14 +163,6 @@ async fn figures_move(browser: &Browser) {
 async fn looks(browser: &Browser) {
     for (name, scheme, width, height) in SIZES {
         browser.show_as(scheme, width, height).await;
-        let sized = format!(
-            "innerWidth === {width} && document.querySelector('#answers-chart .uplot').clientWidth \
-             === document.getElementById('answers-chart').clientWidth"
-        );
-        wait_until("the charts have the size of the window", || async {
-            browser.value(&sized).await == json!(true)
-        })
-        .await;
         browser.screenshot(name).await;
         let page = "document.documentElement";
         let sideways = format!("{page}.scrollWidth - {page}.clientWidth");
@@ -182,21 +195,32 @@ async fn a_pause_stands_still_and_goes_on_collecting(browser: &Browser, crowd: &
 
     browser.click("pause").await;
     shows(browser, "hero-stock", |text| number(text) < number(&stock)).await;
-    assert!(is_live(browser).await);
-    assert_eq!(browser.value("document.getElementById('strip').hidden").await, json!(true));
+    wait_until("the wall is live again", || is_live(browser)).await;
+    let hidden = "document.getElementById('strip').hidden";
+    wait_until("nothing is said of a pause", || async {
+        browser.value(hidden).await == json!(true)
+    })
+    .await;
 }
 
 async fn an_edge_goes_and_comes_back(browser: &Browser, stack: &Stack) {
+    let tile = process("edge-2");
     stack.stop("edge-2").await.unwrap();
     happened(browser, "process.gone", "edge-2 is gone").await;
-    assert_eq!(attribute(browser, &process("edge-2"), "tone").await, "bad");
-    let tile = process("edge-2");
-    assert_eq!(browser.text_of(&format!("{tile} .tile-state")).await, "Silent");
-    assert_eq!(browser.text_of(&format!("{tile} .tile-figure")).await, "–");
-    assert!(is_live(browser).await, "the others go on");
+    happened_last(browser, "process.gone", "edge-2").await;
+    becomes(browser, &tile, "tone", "bad").await;
+    for (part, text) in [("tile-state", "Silent"), ("tile-figure", "–")] {
+        let part = format!("{tile} .{part}");
+        wait_until(&format!("{part} says {text}"), || async {
+            browser.text_of(&part).await == text
+        })
+        .await;
+    }
+    wait_until("the others go on", || is_live(browser)).await;
     stack.resume("edge-2").await.unwrap();
     happened(browser, "process.back", "edge-2 is back").await;
-    assert_eq!(attribute(browser, &tile, "tone").await, "good");
+    happened_last(browser, "process.back", "edge-2").await;
+    becomes(browser, &tile, "tone", "good").await;
 }
 
 /// The text of the file a click on Save CSV brings.
@@ -281,7 +305,7 @@ async fn a_chosen_sale_stays(browser: &Browser) {
 async fn a_sale_is_followed_to_its_end(browser: &Browser, stack: &Stack) {
     assert_eq!(post(stack.http(), "/products/2/pause").await.status, 200);
     happened(browser, "paused", "Lamp").await;
-    assert_eq!(browser.text("end-label").await, "Paused");
+    shows(browser, "end-label", |text| text == "Paused").await;
     assert_eq!(post(stack.http(), "/products/2/resume").await.status, 200);
     happened(browser, "resumed", "Lamp").await;
     for user in 1..=20 {
@@ -322,10 +346,7 @@ async fn silence_fades_and_says_since_when(browser: &Browser, stack: &Stack) {
         stack.kill(edge, "CONT").await.unwrap();
     }
     happened(browser, "heard_again", "Figures again after").await;
-    wait_until("the wall is live again", || async {
-        attribute(browser, "#main", "view").await == "live"
-    })
-    .await;
+    becomes(browser, "#main", "view", "live").await;
 }
 
 async fn thai(browser: &Browser, stack: &Stack) {

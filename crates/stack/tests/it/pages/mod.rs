@@ -7,14 +7,19 @@ mod live;
 mod shop;
 mod states;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use stack::{Stack, StackOptions};
 
 use crate::admin::{Ask, shop as with_operators};
 use crate::browser::Browser;
+use crate::buyer::get;
 use crate::wait::{DEADLINE, LOOK_EVERY, wait_until};
+
+/// What an edge waits for, so that a stall of the machine does not become an answer.
+const PATIENCE: [(&str, &str); 2] =
+    [("EDGE_BUY_TIMEOUT_MS", "5000"), ("EDGE_REDIS_TIMEOUT_MS", "5000")];
 
 /// One sale on the page, and what is seen of it.
 pub(crate) struct Card<'a> {
@@ -72,10 +77,11 @@ impl<'a> Card<'a> {
     }
 }
 
-/// Opens the shop and waits until it is live.
+/// Opens the shop and waits until it is live and shows its sales, which come after the hello.
 pub(crate) async fn open_shop(browser: &Browser, stack: &Stack) {
     browser.client.goto(stack.http()).await.unwrap();
     wait_until("the page is live", || is_live(browser)).await;
+    browser.found(".sale").await;
 }
 
 pub(crate) async fn is_live(browser: &Browser) -> bool {
@@ -89,17 +95,28 @@ pub(crate) async fn buyer(browser: &Browser) -> u64 {
     stored.as_str().unwrap().parse().unwrap()
 }
 
-/// A stack whose edges let operators in.
+/// A stack whose edges let operators in, and have time to answer.
 pub(crate) async fn stack(options: StackOptions) -> Stack {
-    with_operators(options, &[]).await
+    with_operators(options, &PATIENCE).await
 }
 
-/// Creates a sale beside the demo's.
+/// Creates a sale beside the demo's and waits until Redis and every edge have it: an edge that does
+/// not list it yet answers 404, which a page takes for final.
 pub(crate) async fn create(stack: &Stack, sale: Value) {
     let mut body = json!({ "price_minor": 129_000, "currency": "THB", "stock": 100 });
     body.as_object_mut().unwrap().extend(sale.as_object().unwrap().clone());
     let answer = Ask::new("POST", "/products", &body.to_string()).send(stack.http()).await.unwrap();
     assert_eq!(answer.status, 201, "{answer:?}");
+    let path = format!("/api/products/{}", sale["product_id"]);
+    let processes = stack.status().processes;
+    for edge in processes.iter().filter(|process| process.name.starts_with("edge-")) {
+        wait_until(&format!("{} has {path}", edge.name), || async {
+            let answer = get(&edge.url, &path).await;
+            // Epoch 0 is that of a sale Redis does not have.
+            answer.is_some_and(|answer| answer.status == 200 && answer.body["epoch"] != 0)
+        })
+        .await;
+    }
 }
 
 /// Everything the console has complained of since the last time, violations of the content security

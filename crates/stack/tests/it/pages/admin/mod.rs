@@ -5,7 +5,7 @@ mod doubt;
 mod sale;
 mod sign_in;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use stack::Stack;
@@ -133,7 +133,6 @@ impl<'a> Desk<'a> {
             ("light", "light", 1280, 900),
         ] {
             self.browser.show_as(scheme, width, height).await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
             self.browser.screenshot(&format!("admin-{name}-{suffix}")).await;
             let overflow =
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth";
