@@ -48,6 +48,8 @@ export class Chart {
   #element;
   #options;
   #table;
+  #sized = new ResizeObserver(() => this.#resize());
+  #endColors;
   #plot = null;
   #drawnPx = 0;
 
@@ -64,9 +66,16 @@ export class Chart {
     element.setAttribute('role', 'img');
     element.setAttribute('aria-label', this.#options.title);
     this.#table = this.#makeTable();
-    new ResizeObserver(() => this.#resize()).observe(element);
-    onColors(() => this.#rebuild());
+    this.#sized.observe(element);
+    this.#endColors = onColors(() => this.#rebuild());
     this.#rebuild();
+  }
+
+  /** Ends drawing: the element goes, and another chart takes its place. */
+  end() {
+    this.#sized.disconnect();
+    this.#endColors();
+    this.#plot.destroy();
   }
 
   /** Shows what the history has now. */

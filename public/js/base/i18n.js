@@ -21,13 +21,16 @@ export function chooseLanguage(query, stored, preferred) {
 
 /** Loads the texts of `pages` and puts them into everything that has `data-i18n`. */
 export async function loadTexts(...pages) {
-  language = chooseLanguage(location.search, localStorage.getItem(STORED), navigator.languages);
+  const stored = localStorage.getItem(STORED);
+  const chosen = chooseLanguage(location.search, stored, navigator.languages);
   const read = async (page) => {
-    const response = await fetch(new URL(`../../i18n/${language}/${page}.json`, import.meta.url));
+    const response = await fetch(new URL(`../../i18n/${chosen}/${page}.json`, import.meta.url));
     if (!response.ok) throw new Error(`the texts of ${page} are not there: ${response.status}`);
     return response.json();
   };
+  // Texts that do not come leave those that are shown.
   texts = Object.assign({}, ...(await Promise.all(['common', ...pages].map(read))));
+  language = chosen;
   plural = new Intl.PluralRules(language);
   document.documentElement.lang = language;
   translate(document);

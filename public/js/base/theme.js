@@ -27,8 +27,13 @@ export function color(token) {
   return value;
 }
 
-/** Calls `draw` whenever colours change, by choice or by the system. */
+/** Calls `draw` whenever colours change, by choice or by the system; what it returns ends that. */
 export function onColors(draw) {
+  const system = matchMedia('(prefers-color-scheme: dark)');
   document.addEventListener('themechange', draw);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  system.addEventListener('change', draw);
+  return () => {
+    document.removeEventListener('themechange', draw);
+    system.removeEventListener('change', draw);
+  };
 }

@@ -63,6 +63,10 @@ export class StockChart {
     this.#chart?.draw();
   }
 
+  end() {
+    this.#chart?.end();
+  }
+
   #setLines(lines) {
     const series = lines.map(({ place, sale }) => ({
       label: sale.name,
@@ -116,5 +120,9 @@ export class AnswersChart {
     this.#drawn = newest;
     this.#chart.history = history;
     this.#chart.draw();
+  }
+
+  end() {
+    this.#chart.end();
   }
 }

@@ -4,7 +4,7 @@ import { byId, setText } from '../base/dom.js';
 import { Feed } from '../base/feed.js';
 import { timeOfDay } from '../base/format.js';
 import { announce, mountFrame, showConnection } from '../base/frame.js';
-import { loadTexts, t } from '../base/i18n.js';
+import { loadTexts, onLanguage, t, translate } from '../base/i18n.js';
 import { AnswersChart, StockChart } from './charts.js';
 import { Collector } from './collector.js';
 import { Tiles, makePath } from './figures.js';
@@ -21,20 +21,31 @@ const SHOW_EVERY_MS = 250;
 const localMs = () => performance.timeOrigin + performance.now();
 
 await loadTexts('live');
-document.title = `${t('live.title')} · ${t('frame.brand')}`;
-mountFrame('live.html');
 
+/** The page before anything is shown in it: in another language all of it is made anew. */
+const blank = byId('main').cloneNode(true);
 const collector = new Collector();
 /** What is shown while the view is paused: a picture, and what the charts had then. */
 let frozen = null;
 let chosenId = null;
 
-const answersChart = new AnswersChart(collector.health.answers);
-const stockChart = new StockChart();
-const list = new SaleList((id) => choose(id));
-const tiles = new Tiles();
-const log = new Log();
-const showPath = makePath();
+let parts = makeParts();
+
+/** Makes everything that has words, in the language there is. */
+function makeParts() {
+  document.title = `${t('live.title')} · ${t('frame.brand')}`;
+  mountFrame('live.html');
+  mountTools({ pause, csv: () => collector.health.records.toCsv() });
+  byId('hero-follow').addEventListener('click', () => choose(chosenId));
+  return {
+    answersChart: new AnswersChart(collector.health.answers),
+    stockChart: new StockChart(),
+    list: new SaleList((id) => choose(id)),
+    tiles: new Tiles(),
+    log: new Log(),
+    showPath: makePath(),
+  };
+}
 
 function choose(id) {
   chosenId = id === chosenId ? null : id;
@@ -67,12 +78,12 @@ function show() {
   showFreshness(picture);
   showTools(picture.nowMs, frozen !== null);
   showHero(shown, chosen !== undefined, picture.totals);
-  list.show(picture.sales, shown?.id);
-  stockChart.show(picture, shown?.id, shares);
-  answersChart.show(picture, answers);
-  showPath(picture);
-  tiles.show(picture);
-  log.show(picture.events);
+  parts.list.show(picture.sales, shown?.id);
+  parts.stockChart.show(picture, shown?.id, shares);
+  parts.answersChart.show(picture, answers);
+  parts.showPath(picture);
+  parts.tiles.show(picture);
+  parts.log.show(picture.events);
 }
 
 /** Says in one place how old the figures are, and lets them fade where they are not live. */
@@ -100,8 +111,17 @@ function tell({ name, percent }) {
   announce(percent > 0 ? t('said.left', { name, percent }) : t('said.none', { name }));
 }
 
-mountTools({ pause, csv: () => collector.health.records.toCsv() });
-byId('hero-follow').addEventListener('click', () => choose(chosenId));
+// What was collected stays, and so do a pause, a chosen sale and full screen.
+onLanguage(async () => {
+  await loadTexts('live');
+  parts.stockChart.end();
+  parts.answersChart.end();
+  byId('main').replaceWith(blank.cloneNode(true));
+  translate(byId('main'));
+  parts = makeParts();
+  show();
+  document.querySelector('#languages button').focus();
+});
 new Feed('/ws/stats', hear, (state) => collector.connect(state, localMs()));
 setInterval(() => {
   collector.look(localMs());

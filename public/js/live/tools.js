@@ -38,18 +38,20 @@ function save(text) {
   saveCsv(`flash-sale-${at}Z.csv`, text);
 }
 
+const fullText = () => t(document.fullscreenElement ? 'tool.full_end' : 'tool.full');
+
 function fullScreen() {
-  const made = button('full', t('tool.full'), () => {
+  return button('full', fullText(), () => {
     if (document.fullscreenElement) document.exitFullscreen();
     else document.documentElement.requestFullscreen().catch(() => {});
   });
-  document.addEventListener('fullscreenchange', () => {
-    setText(made, t(document.fullscreenElement ? 'tool.full_end' : 'tool.full'));
-    keepAwake();
-  });
-  document.addEventListener('visibilitychange', keepAwake);
-  return made;
 }
+
+document.addEventListener('fullscreenchange', () => {
+  setText(byId('full'), fullText());
+  keepAwake();
+});
+document.addEventListener('visibilitychange', keepAwake);
 
 let awake = null;
 

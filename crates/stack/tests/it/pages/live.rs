@@ -124,6 +124,7 @@ async fn the_wall_shows_a_sale_and_whoever_carries_it() {
     a_pause_stands_still_and_goes_on_collecting(&browser, &crowd).await;
     assert_no_complaints(&browser).await;
     an_edge_goes_and_comes_back(&browser, &stack).await;
+    the_language_changes_in_place(&browser).await;
     crowd.go_home().await;
     the_file_has_it_all(&browser).await;
     assert_no_complaints(&browser).await;
@@ -221,6 +222,27 @@ async fn an_edge_goes_and_comes_back(browser: &Browser, stack: &Stack) {
     happened(browser, "process.back", "edge-2 is back").await;
     happened_last(browser, "process.back", "edge-2").await;
     becomes(browser, &tile, "tone", "good").await;
+}
+
+/// Another language is shown by the same page: what it collected stays.
+async fn the_language_changes_in_place(browser: &Browser) {
+    let lines = "document.querySelectorAll('#log li').length";
+    let before = browser.value(lines).await.as_u64().unwrap();
+    browser.value("window.stays = true").await;
+    for (language, pause, why) in [("th", "หยุดภาพ", "ขายเร็วที่สุด"), ("en", "Pause", "Sells fastest")]
+    {
+        browser.click_on(&format!("[data-language=\"{language}\"]")).await;
+        shows(browser, "pause", |text| text == pause).await;
+        shows(browser, "hero-why", |text| text == why).await;
+        let shown = browser.value(lines).await.as_u64().unwrap();
+        assert!(before > 0 && shown >= before, "{shown} of {before} events");
+        let drawn = "[window.stays, document.querySelectorAll('main .uplot').length, \
+                     document.querySelectorAll('main details').length]";
+        wait_until("both charts are there once, on the same page", || async {
+            browser.value(drawn).await == json!([true, 2, 2])
+        })
+        .await;
+    }
 }
 
 /// The text of the file a click on Save CSV brings.
