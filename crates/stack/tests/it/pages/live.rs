@@ -229,8 +229,8 @@ async fn the_language_changes_in_place(browser: &Browser) {
     let lines = "document.querySelectorAll('#log li').length";
     let before = browser.value(lines).await.as_u64().unwrap();
     browser.value("window.stays = true").await;
-    for (language, pause, why) in [("th", "หยุดภาพ", "ขายเร็วที่สุด"), ("en", "Pause", "Sells fastest")]
-    {
+    let thai = ("th", "หยุดภาพ", "ขายเร็วที่สุด");
+    for (language, pause, why) in [thai, ("en", "Pause", "Sells fastest")] {
         browser.click_on(&format!("[data-language=\"{language}\"]")).await;
         shows(browser, "pause", |text| text == pause).await;
         shows(browser, "hero-why", |text| text == why).await;
