@@ -209,15 +209,13 @@ async fn press(plan: &Plan) -> anyhow::Result<Told> {
 fn pace(plan: &Plan, start: Instant, newly_due: &UnboundedSender<u64>) {
     let mut due = 0;
     loop {
-        let elapsed = start.elapsed();
-        if elapsed >= plan.length {
-            return;
-        }
+        let elapsed = start.elapsed().min(plan.length);
         let before = due;
-        while plan.due_after(due) <= elapsed {
+        while plan.due_after(due) < elapsed {
             due += 1;
         }
-        if due > before && newly_due.send(due).is_err() {
+        let is_over = elapsed == plan.length;
+        if (due > before && newly_due.send(due).is_err()) || is_over {
             return;
         }
         std::thread::sleep(STEP.max(plan.due_after(due).saturating_sub(start.elapsed())));

@@ -130,7 +130,7 @@ async fn the_feed_greets_follows_and_closes_with_the_right_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_clients_are_closed_and_abuse_takes_no_memory() {
     let env =
-        [("EDGE_SILENCE_MS", "1500"), ("ALLOWED_ORIGINS", "https://shop.example,https://b.c")];
+        [("EDGE_SILENCE_MS", "4500"), ("ALLOWED_ORIGINS", "https://shop.example,https://b.c")];
     let sale = Sale::start_with(&env).await;
     for (origin, status) in [("https://b.c", 101), ("https://b.c.evil", 403), ("http://b.c", 403)] {
         let origin = handshake(&format!("origin: {origin}\r\n"));
@@ -143,7 +143,7 @@ async fn silent_clients_are_closed_and_abuse_takes_no_memory() {
     // Two more pings after the silent one was closed: whoever answers stays.
     let started = Instant::now();
     while after < 2 {
-        assert!(started.elapsed() < Duration::from_secs(30), "the silent one is closed");
+        assert!(started.elapsed() < Duration::from_secs(90), "the silent one is closed");
         let (opcode, _) = lively.frame().await.expect("who answers pings stays");
         assert_ne!(opcode, CLOSE, "who answers pings stays");
         if opcode == PING {

@@ -32,7 +32,8 @@ impl Servers {
         let stack = Stack::start(StackOptions::servers(servers)).await.unwrap();
         let database_url = stack.database_url().to_owned();
         commands::migrate(&MigrateSettings { database_url: database_url.clone() }).await.unwrap();
-        let pool = service::postgres::pool(&database_url, "test", 8, "").unwrap();
+        // More than there are tasks in any test: whoever waits for one gives up after 2 s.
+        let pool = service::postgres::pool(&database_url, "test", 64, "").unwrap();
         Self { stack, pool }
     }
 
@@ -48,7 +49,7 @@ impl Servers {
         let settings = RedisPoolSettings {
             url: self.stack.redis_url().to_owned(),
             connections_max: 4,
-            response_timeout: Duration::from_secs(2),
+            response_timeout: DEADLINE,
         };
         RedisPool::connect(&settings, &[]).unwrap()
     }

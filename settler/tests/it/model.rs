@@ -16,7 +16,7 @@ use redis::{Cmd, Value};
 use service::redis_pool::{LoadedScript, RedisCalls, RedisPool, RedisPoolSettings};
 use stack::{Server, Stack, StackOptions};
 
-use crate::fixture::product;
+use crate::fixture::{DEADLINE, product};
 use crate::reserve_reply::answers;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -311,7 +311,7 @@ async fn pair(stack: &Stack, seed: u64) -> Pair {
     let settings = RedisPoolSettings {
         url: stack.redis_url().to_owned(),
         connections_max: 1,
-        response_timeout: std::time::Duration::from_secs(5),
+        response_timeout: DEADLINE,
     };
     let redis = RedisPool::connect(&settings, &[]).unwrap();
     let info = redis.query(redis::cmd("INFO").arg("replication")).await.unwrap();

@@ -10,13 +10,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::buyer::{Answer, Ledger, buy, get, post, resolve, send};
 use crate::sale::next_message;
-use crate::wait::wait_until;
+use crate::wait::{patient, wait_until};
 
 /// Longer than any test.
 const LONG: u32 = 3600;
 
 async fn shop(options: StackOptions, hold_seconds: u32) -> (Stack, Ledger) {
-    let stack = Stack::start(options).await.unwrap();
+    let stack = Stack::start(patient(options)).await.unwrap();
     let ledger = Ledger::open(&stack).await;
     ledger.hold(hold_seconds).await;
     (stack, ledger)

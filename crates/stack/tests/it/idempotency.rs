@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::buyer::{Answer, Ledger, send};
 use crate::sold_out::calls;
-use crate::wait::wait_until;
+use crate::wait::{patient, wait_until};
 
 const KEY: &str = "7f3c9a52-press-1";
 
@@ -45,7 +45,8 @@ struct Sale {
 
 impl Sale {
     async fn start(stock: i64) -> Self {
-        let stack = Stack::start(StackOptions { stock, ..StackOptions::default() }).await.unwrap();
+        let options = patient(StackOptions { stock, ..StackOptions::default() });
+        let stack = Stack::start(options).await.unwrap();
         let client = redis::Client::open(stack.redis_url()).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         let ledger = Ledger::open(&stack).await;

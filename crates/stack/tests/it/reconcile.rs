@@ -26,7 +26,7 @@ pub(crate) fn reconcile(stack: &Stack, more: &[&str]) -> (bool, String) {
 
 /// What does not hold, such as `I1 by 1`.
 fn findings(stack: &Stack) -> Vec<String> {
-    let (fine, printed) = reconcile(stack, &["--json"]);
+    let (fine, printed) = reconcile(stack, &["--json", "--wait-ms", "30000"]);
     let view: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}"));
     let product = &view["products"][0];
     assert_eq!(product["quiet"], true, "{printed}");

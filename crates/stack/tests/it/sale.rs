@@ -9,7 +9,7 @@ use stack::{Stack, StackOptions};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::buyer::{Answer, Ledger, buy, get, post_buy};
-use crate::wait::wait_until;
+use crate::wait::{DEADLINE, patient, wait_until};
 
 async fn selling(options: StackOptions) -> Stack {
     Stack::start(options).await.unwrap()
@@ -51,15 +51,14 @@ async fn one_order_is_accepted_followed_confirmed_and_seen_by_everyone() {
     assert_eq!((order.status.as_u16(), order.text("status")), (200, "confirmed"));
     assert!(!order.text("settled_at").is_empty());
 
-    // A fresh client starts from what is true now.
+    // A fresh client starts from what is true, or hears it: its edge may learn it a moment later.
     let ws = format!("{}/ws", http.replace("http", "ws"));
     let (mut late, _) = tokio_tungstenite::connect_async(ws).await.unwrap();
-    let snapshot = next_message(&mut late, "snapshot").await;
-    assert_eq!(snapshot["products"][0]["stock"], 999);
+    told_left(&mut late, 999).await;
     let second = buy(http, 2).await.unwrap();
     assert_eq!(second.status, 202);
-    let stock = next_message(&mut late, "stock").await;
-    assert_eq!((stock["stock"].as_i64(), stock["state"].as_str()), (Some(998), Some("open")));
+    let told = told_left(&mut late, 998).await;
+    assert_eq!((told["type"].as_str(), told["state"].as_str()), (Some("stock"), Some("open")));
 
     let ledger = Ledger::open(&stack).await;
     assert_eq!(ledger.number("SELECT stock FROM products WHERE id = 1").await, 998);
@@ -72,18 +71,36 @@ pub(crate) async fn next_message<S>(socket: &mut S, kind: &str) -> Value
 where
     S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
 {
+    next_where(socket, kind, |message| message["type"] == kind).await
+}
+
+/// The snapshot or frame that says so many units are left.
+async fn told_left<S>(socket: &mut S, units: i64) -> Value
+where
+    S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
+    let is_right = |message: &Value| {
+        let sale = if message["type"] == "snapshot" { &message["products"][0] } else { message };
+        sale["stock"] == units
+    };
+    next_where(socket, &format!("{units} left"), is_right).await
+}
+
+async fn next_where<S>(socket: &mut S, what: &str, is_right: impl Fn(&Value) -> bool) -> Value
+where
+    S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
     let wait = async {
         loop {
             let message = socket.next().await.unwrap().unwrap();
             let Message::Text(text) = message else { continue };
             let value: Value = serde_json::from_str(&text).unwrap();
-            if value["type"] == kind {
+            if is_right(&value) {
                 return value;
             }
         }
     };
-    let deadline = std::time::Duration::from_secs(10);
-    tokio::time::timeout(deadline, wait).await.unwrap_or_else(|_| panic!("no {kind} in 10 s"))
+    tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("never told: {what}"))
 }
 
 const UNITS: usize = 1000;
@@ -92,7 +109,7 @@ const BUYERS: u64 = 3000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_thousand_buyers_get_exactly_a_thousand_units() {
     let options = StackOptions { settlers: 2, stock: 1000, ..StackOptions::default() };
-    let stack = Arc::new(selling(options).await);
+    let stack = Arc::new(selling(patient(options)).await);
     let answers = rush(&stack).await;
 
     let mut accepted: BTreeMap<u64, String> = BTreeMap::new();

@@ -70,7 +70,7 @@ async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     let ws = format!("{}/ws", http.replace("http", "ws"));
     let (mut socket, _) = tokio_tungstenite::connect_async(ws).await.unwrap();
 
-    let opens_at = now_ms() + 4_000;
+    let opens_at = now_ms() + 3_600_000;
     let new = json!({
         "name": "Pixel 10", "price_minor": 2_990_000, "currency": "THB", "stock": 3,
         "opens_at": rfc3339::from_ms(opens_at),
@@ -83,6 +83,9 @@ async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     assert!(ms(&frame["server_time"]) < opens_at);
     listed_everywhere(&stack).await;
     assert_eq!(code(http, 1).await, "SALE_NOT_STARTED");
+    let opens_at = now_ms() + 1_500;
+    let sooner = json!({ "opens_at": rfc3339::from_ms(opens_at) }).to_string();
+    assert_eq!(Ask::new("PATCH", "/products/2", &sooner).send(http).await.unwrap().status, 200);
 
     let frame = state(&mut socket, "open").await;
     let late_ms = ms(&frame["server_time"]) - opens_at;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::shop::{Plan, Shop};
 use super::wait_quiet;
 use crate::buyer::{Answer, Ledger, buy};
+use crate::wait::patient;
 
 const EDGES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 /// Users of F24, one after the other, each pressing so often at once.
@@ -42,7 +43,7 @@ fn only_id(answers: &[Answer]) -> String {
 /// F24: nothing fails, so one press is accepted and ninety-nine are told of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_presses_a_hundred_times_at_once_has_one_order() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::start(patient(StackOptions::default())).await.unwrap();
     let ledger = Ledger::open(&stack).await;
     let doors = EDGES.map(|edge| stack.url(edge).unwrap());
     for user in 1..=USERS {

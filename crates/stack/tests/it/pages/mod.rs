@@ -15,11 +15,7 @@ use stack::{Stack, StackOptions};
 use crate::admin::{Ask, shop as with_operators};
 use crate::browser::Browser;
 use crate::buyer::get;
-use crate::wait::{DEADLINE, LOOK_EVERY, wait_until};
-
-/// What an edge waits for, so that a stall of the machine does not become an answer.
-const PATIENCE: [(&str, &str); 2] =
-    [("EDGE_BUY_TIMEOUT_MS", "5000"), ("EDGE_REDIS_TIMEOUT_MS", "5000")];
+use crate::wait::{DEADLINE, LOOK_EVERY, patient, wait_until};
 
 /// One sale on the page, and what is seen of it.
 pub(crate) struct Card<'a> {
@@ -97,7 +93,7 @@ pub(crate) async fn buyer(browser: &Browser) -> u64 {
 
 /// A stack whose edges let operators in, and have time to answer.
 pub(crate) async fn stack(options: StackOptions) -> Stack {
-    with_operators(options, &PATIENCE).await
+    with_operators(patient(options), &[]).await
 }
 
 /// Creates a sale beside the demo's and waits until Redis and every edge have it: an edge that does
