@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use stack::{Stack, StackOptions};
 
 use crate::buyer::{Ledger, buy, get, resolve};
-use crate::wait::{DEADLINE, patient, wait_until};
+use crate::wait::{patient, wait_until};
 
 /// Calls of `reserve.lua` an edge made so far.
 pub(crate) async fn calls(edge: &str) -> u64 {
@@ -104,7 +104,7 @@ async fn units_return_to_three_edges(stack: &Stack) {
         assert_eq!(answer.status, 202, "{answer:?}");
         owned.push(answer.text("status_url").to_owned());
     }
-    let mut rounds = Vec::new();
+    let mut slowest = Duration::ZERO;
     for round in 1..=ROUNDS {
         for edge in &edges {
             wait_until_told_from_memory(edge).await;
@@ -123,17 +123,16 @@ async fn units_return_to_three_edges(stack: &Stack) {
                     202 => return (returned.elapsed(), answer.text("status_url").to_owned()),
                     _ => assert_eq!(answer.text("code"), "SOLD_OUT", "{answer:?}"),
                 }
-                assert!(returned.elapsed() < DEADLINE, "{edge} still says sold out");
+                let waited = returned.elapsed();
+                assert!(waited < 20 * SOLD_AGAIN_MAX, "{edge} still says sold out, {waited:?}");
             }
         });
-        let (took, urls): (Vec<_>, _) =
-            futures_util::future::join_all(sold).await.into_iter().unzip();
-        rounds.extend(took.into_iter().max());
-        owned = urls;
+        for (took, url) in futures_util::future::join_all(sold).await {
+            slowest = slowest.max(took);
+            owned.push(url);
+        }
     }
-    // A machine that stalls is no edge that forgets to look.
-    rounds.sort_unstable();
-    assert!(rounds[rounds.len() / 2] < SOLD_AGAIN_MAX, "sold again only after {rounds:?}");
+    assert!(slowest < SOLD_AGAIN_MAX, "sold again only after {slowest:?}");
 }
 
 async fn with_holds() -> (Stack, MultiplexedConnection) {

@@ -83,7 +83,7 @@ async fn a_sale_is_scheduled_opens_pauses_sells_out_opens_again_and_closes() {
     assert!(ms(&frame["server_time"]) < opens_at);
     listed_everywhere(&stack).await;
     assert_eq!(code(http, 1).await, "SALE_NOT_STARTED");
-    let opens_at = now_ms() + 1_500;
+    let opens_at = now_ms() + 3_000;
     let sooner = json!({ "opens_at": rfc3339::from_ms(opens_at) }).to_string();
     assert_eq!(Ask::new("PATCH", "/products/2", &sooner).send(http).await.unwrap().status, 200);
 

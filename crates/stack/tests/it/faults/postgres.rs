@@ -7,7 +7,6 @@ use stack::{Stack, StackOptions};
 use super::{NO_SWEEPER, accepted, env, logged, wait_quiet, wait_settled};
 use crate::buyer::Ledger;
 use crate::crowd::Crowd;
-use crate::wait::patient;
 
 /// The failure model says 60 s; nothing happens in the later ones that did not in the first, as
 /// every timeout and backoff involved is shorter.
@@ -17,12 +16,12 @@ const LOCKED: Duration = Duration::from_secs(20);
 /// Tries of one batch meanwhile: the backoff grows to 2 s, or a statement waits 5 s.
 const TRIES_MAX: usize = 40;
 /// Nobody waits for PostgreSQL; the rest is for a machine whose disk is busy.
-const SILENCE_MAX: Duration = Duration::from_secs(12);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 async fn selling() -> (Stack, Ledger) {
     let env = env(&[NO_SWEEPER]);
     let options = StackOptions { edges: 2, stock: 1_000_000, env, ..StackOptions::default() };
-    let stack = Stack::start(patient(options)).await.unwrap();
+    let stack = Stack::start(options).await.unwrap();
     let ledger = Ledger::open(&stack).await;
     (stack, ledger)
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::buyer::{Ledger, buy};
 use crate::crowd::Crowd;
-use crate::wait::{patient, wait_running, wait_until};
+use crate::wait::{wait_running, wait_until};
 
 /// Orders nobody has settled when Redis is killed.
 const BACKLOG: u64 = 20_000;
@@ -157,9 +157,7 @@ async fn an_emptied_redis_turns_buyers_away_and_never_says_sold_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flushed_scripts_are_loaded_again_and_no_buyer_notices() {
     const FLUSHES: u32 = 50;
-    let options = StackOptions { edges: 2, stock: 1_000_000, ..StackOptions::default() };
-    let stack = Stack::start(patient(options)).await.unwrap();
-    let ledger = Ledger::open(&stack).await;
+    let (stack, ledger) = selling().await;
     let crowd = Crowd::gentle(stack.http());
     let mut redis = redis(&stack).await;
     for _ in 0..FLUSHES {

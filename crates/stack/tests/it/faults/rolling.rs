@@ -10,7 +10,7 @@ use super::overload::{answer, press};
 use super::wait_quiet;
 use crate::buyer::{Ledger, buy, get};
 use crate::crowd::Crowd;
-use crate::wait::{patient, wait_running};
+use crate::wait::wait_running;
 
 const EDGES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 /// Presses under way, a third of them at each edge.
@@ -100,7 +100,7 @@ fn sent(stack: &Stack) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edges_replaced_one_after_the_other_cost_nobody_an_answer() {
     let options = StackOptions { stock: 1_000_000, ..StackOptions::default() };
-    let stack = Stack::start(patient(options)).await.unwrap();
+    let stack = Stack::start(options).await.unwrap();
     let ledger = Ledger::open(&stack).await;
     let crowd = Crowd::start(stack.http(), 48, Duration::from_millis(2));
     crowd.accepts(BETWEEN).await;

@@ -10,7 +10,7 @@ use crate::wait::{wait_running, wait_until};
 
 /// A frozen transaction ends after 2 s, a waiting one is tried again after 5; the rest is for a
 /// busy machine.
-const LOCK_HELD_MAX: Duration = Duration::from_secs(2 + 5 + 13);
+const LOCK_HELD_MAX: Duration = Duration::from_secs(2 + 5 + 5);
 /// Buyers who come while a settler is frozen: every other message goes to the other settler.
 const LATER: u64 = 20;
 
